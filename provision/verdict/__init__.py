@@ -1,0 +1,1 @@
+"""Findings, verdicts, and how they are shown: terminal, JSON, JUnit, HTML."""

@@ -1,0 +1,165 @@
+"""Findings and verdicts: what was expected, what was seen, and whether that is good enough.
+
+Absent evidence is never a pass: a check that could not look is `unknown`, and `unknown` gates
+like `fail`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from provision.core.exitcodes import ExitCode
+
+SCHEMA = "holdfast.verdict/1"
+
+
+class Status(StrEnum):
+    """The result of one check on one node."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    WAIVED = "waived"
+    NOT_APPLICABLE = "not_applicable"
+    """Follows from what is declared, never from a probe that failed."""
+    UNKNOWN = "unknown"
+    """The check could not look. Gates like a failure."""
+
+    @property
+    def gates(self) -> bool:
+        """Whether this status makes the whole verdict a failure."""
+        return self in (Status.FAIL, Status.UNKNOWN)
+
+
+class Severity(StrEnum):
+    """How much a failing finding matters."""
+
+    INFO = "info"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's result on one node.
+
+    `check` is a dotted id (``inference.answers``), `title` says in words what was checked,
+    `seen` is the evidence, `action` the next thing to do, `clears` what would turn it to pass,
+    `seconds` how long the check took.
+    """
+
+    node: str
+    check: str
+    title: str
+    status: Status
+    expected: str = ""
+    seen: str = ""
+    severity: Severity = Severity.MEDIUM
+    action: str = ""
+    clears: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class NodeSummary:
+    """What is known of a node beside its findings. `facts` are short label/value pairs to show."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    kind: str = "metal"
+    position: int | None = None
+    height: int = 1
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All findings of a rack.
+
+    `kind` says which verb made it (``preflight``, ``verify``), `started` and `ended` are Unix
+    seconds, `inputs` maps what was judged (inventory, stack lock, profile) to its sha256,
+    `rehearsal` is true when the nodes are simulated, `missing` names nodes that were expected to
+    be judged and were not.
+    """
+
+    kind: str
+    rack: str
+    run: str
+    nodes: tuple[NodeSummary, ...]
+    findings: tuple[Finding, ...]
+    started: float = 0.0
+    ended: float = 0.0
+    inputs: dict[str, str] = field(default_factory=dict)
+    rehearsal: bool = False
+    tool: str = ""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Nodes without a single finding: nothing was seen of them, so nothing is proven."""
+        judged = {f.node for f in self.findings}
+        return tuple(n.name for n in self.nodes if n.name not in judged)
+
+    @property
+    def status(self) -> Status:
+        """The worst of all findings; a verdict with nothing judged is unknown."""
+        statuses = {f.status for f in self.findings}
+        if Status.FAIL in statuses:
+            return Status.FAIL
+        if Status.UNKNOWN in statuses or self.missing or not self.findings:
+            return Status.UNKNOWN
+        # Only things that do not apply prove nothing.
+        if statuses <= {Status.NOT_APPLICABLE}:
+            return Status.UNKNOWN
+        return Status.WAIVED if Status.WAIVED in statuses else Status.PASS
+
+    def node_status(self, node: str) -> Status:
+        """The worst finding of one node, by the same rules."""
+        own = tuple(f for f in self.findings if f.node == node)
+        return Verdict(self.kind, self.rack, self.run, (NodeSummary(node),), own).status
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when nothing fails, 1 otherwise."""
+        return ExitCode.FINDINGS if self.status.gates else ExitCode.OK
+
+    def counts(self) -> dict[str, int]:
+        """How many findings have each status; every status is present."""
+        return count(self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as plain data, as the published schema describes it."""
+        return {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            "rack": self.rack,
+            "run": self.run,
+            "status": self.status.value,
+            "counts": self.counts(),
+            "missing": list(self.missing),
+            "started": self.started,
+            "ended": self.ended,
+            "inputs": dict(self.inputs),
+            "rehearsal": self.rehearsal,
+            "tool": self.tool,
+            "nodes": [
+                {**asdict(n), "groups": list(n.groups), "status": self.node_status(n.name).value}
+                for n in self.nodes
+            ],
+            "findings": [f.to_json() for f in self.findings],
+        }
+
+
+def count(findings: Iterable[Finding]) -> dict[str, int]:
+    """How many findings have each status; every status is present."""
+    totals = {status.value: 0 for status in Status}
+    for finding in findings:
+        totals[finding.status.value] += 1
+    return totals
