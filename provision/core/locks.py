@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 
 class Held(Exception):
@@ -38,7 +38,7 @@ class FileLock:
         self.holder = {**(holder or {}), "pid": os.getpid(), "since": time.time()}
         self._handle: int | None = None
 
-    def __enter__(self) -> FileLock:
+    def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + self.wait

@@ -73,7 +73,12 @@ def by_position(problems: Iterable[Problem]) -> list[Problem]:
     """Problems in reading order; those without a position come last."""
     return sorted(
         problems,
-        key=lambda p: (p.position is None, p.position or Position("", 0, 0), p.where or "", p.message),
+        key=lambda p: (
+            p.position is None,
+            p.position or Position("", 0, 0),
+            p.where or "",
+            p.message,
+        ),
     )
 
 
