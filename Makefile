@@ -1,0 +1,48 @@
+# Two commands to know: `make rehearse` shows what Holdfast does, `make test` says whether it still
+# does. Both set up all they need.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+VENV := .venv/bin
+# Words for the verb, as in: make rehearse ARGS="--nodes 12 --keep"
+ARGS ?=
+
+.PHONY: help setup rehearse test unit lint journeys soak lock docs clean
+
+help: ## list what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+setup: ## install system packages and .venv where they are missing
+	@scripts/setup
+
+rehearse: setup ## build a simulated rack, run everything on it, report, take it down
+	@$(VENV)/holdfast rehearse $(ARGS)
+
+test: setup ## everything a change needs: unit, linters, packaging, roles and journeys
+	@$(VENV)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
+	$(VENV)/pytest tests -m 'slow or rehearsal' $(ARGS)
+
+unit: setup ## the unit tests only, at most a minute
+	@$(VENV)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
+
+lint: setup ## the linters only
+	@$(VENV)/pytest tests/unit/test_linters.py tests/unit/test_imports.py $(ARGS)
+
+journeys: setup ## the end-to-end journeys only, on a simulated rack
+	@$(VENV)/pytest tests -m rehearsal $(ARGS)
+
+soak: setup ## long campaigns: hundreds of runs, fuzzing, kill -9
+	@$(VENV)/pytest tests -m soak $(ARGS)
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	@scripts/lock.sh
+
+docs: setup ## write the generated reference pages and schemas anew
+	@$(VENV)/python scripts/generate.py
+
+clean: ## remove what can be made again in this checkout
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
