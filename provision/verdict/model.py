@@ -49,7 +49,8 @@ class Finding:
 
     `check` is a dotted id (``inference.answers``), `title` says in words what was checked,
     `seen` is the evidence, `action` the next thing to do, `clears` what would turn it to pass,
-    `seconds` how long the check took.
+    `seconds` how long the check took, `reason` why it is waived or does not apply.
+    `seen` may have several lines, such as the answer of a model.
     """
 
     node: str
@@ -62,6 +63,7 @@ class Finding:
     action: str = ""
     clears: str = ""
     seconds: float = 0.0
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain data."""
@@ -70,7 +72,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class NodeSummary:
-    """What is known of a node beside its findings. `facts` are short label/value pairs to show."""
+    """What is known of a node beside its findings.
+
+    `position` is the lowest rack unit it fills, counted from 1 at the bottom, or None when the
+    inventory does not say; `height` is in rack units; `facts` are short label/value pairs to show.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
@@ -86,8 +92,7 @@ class Verdict:
 
     `kind` says which verb made it (``preflight``, ``verify``), `started` and `ended` are Unix
     seconds, `inputs` maps what was judged (inventory, stack lock, profile) to its sha256,
-    `rehearsal` is true when the nodes are simulated, `missing` names nodes that were expected to
-    be judged and were not.
+    `rehearsal` is true when the nodes are simulated, `tool` is the version that judged.
     """
 
     kind: str
@@ -103,27 +108,30 @@ class Verdict:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Nodes without a single finding: nothing was seen of them, so nothing is proven."""
-        judged = {f.node for f in self.findings}
-        return tuple(n.name for n in self.nodes if n.name not in judged)
+        """Nodes of which nothing is proven: no finding at all, or only ones that do not apply."""
+        looked_at = {f.node for f in self.findings if f.status is not Status.NOT_APPLICABLE}
+        return tuple(n.name for n in self.nodes if n.name not in looked_at)
 
     @property
     def status(self) -> Status:
-        """The worst of all findings; a verdict with nothing judged is unknown."""
-        statuses = {f.status for f in self.findings}
-        if Status.FAIL in statuses:
-            return Status.FAIL
-        if Status.UNKNOWN in statuses or self.missing or not self.findings:
-            return Status.UNKNOWN
-        # Only things that do not apply prove nothing.
-        if statuses <= {Status.NOT_APPLICABLE}:
-            return Status.UNKNOWN
-        return Status.WAIVED if Status.WAIVED in statuses else Status.PASS
+        """The worst of all findings; a rack with a node of which nothing is proven is unknown."""
+        found = worst(self.findings)
+        return Status.UNKNOWN if self.missing and found is not Status.FAIL else found
+
+    def by_node(self) -> dict[str, tuple[Finding, ...]]:
+        """The findings of each node, nodes in the order of the inventory.
+
+        A node without findings is there with none; a finding of something that is not a node
+        of the inventory comes after them.
+        """
+        found: dict[str, list[Finding]] = {n.name: [] for n in self.nodes}
+        for finding in self.findings:
+            found.setdefault(finding.node, []).append(finding)
+        return {name: tuple(own) for name, own in found.items()}
 
     def node_status(self, node: str) -> Status:
         """The worst finding of one node, by the same rules."""
-        own = tuple(f for f in self.findings if f.node == node)
-        return Verdict(self.kind, self.rack, self.run, (NodeSummary(node),), own).status
+        return worst(f for f in self.findings if f.node == node)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -136,6 +144,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as plain data, as the published schema describes it."""
+        found = self.by_node()
         return {
             "schema": SCHEMA,
             "kind": self.kind,
@@ -150,11 +159,21 @@ class Verdict:
             "rehearsal": self.rehearsal,
             "tool": self.tool,
             "nodes": [
-                {**asdict(n), "groups": list(n.groups), "status": self.node_status(n.name).value}
+                {**asdict(n), "groups": list(n.groups), "status": worst(found[n.name]).value}
                 for n in self.nodes
             ],
             "findings": [f.to_json() for f in self.findings],
         }
+
+
+def worst(findings: Iterable[Finding]) -> Status:
+    """The status of several findings together; none, or only ones that do not apply, is unknown."""
+    statuses = {f.status for f in findings}
+    if Status.FAIL in statuses:
+        return Status.FAIL
+    if Status.UNKNOWN in statuses or statuses <= {Status.NOT_APPLICABLE}:
+        return Status.UNKNOWN
+    return Status.WAIVED if Status.WAIVED in statuses else Status.PASS
 
 
 def count(findings: Iterable[Finding]) -> dict[str, int]:
