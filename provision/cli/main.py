@@ -13,13 +13,13 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from provision import __version__
 from provision.cli.output import error_document, print_document, print_problems
 from provision.cli.registry import VERBS, Verb
 from provision.core.exitcodes import ExitCode
-from provision.core.names import nearest
+from provision.core.names import nearest, suggest
 from provision.core.problems import HoldfastError, Problem
 
 _EPILOG = """\
@@ -45,6 +45,12 @@ class Parser(argparse.ArgumentParser):
         """
         problem = Problem("usage", message, where=self.prog, hint=f"see `{self.prog} --help`")
         raise HoldfastError([problem], ExitCode.USAGE)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a word that is none of the choices, and name the nearest."""
+        if action.choices is not None and value not in action.choices:
+            hint = suggest(str(value), map(str, action.choices))
+            raise argparse.ArgumentError(action, f"there is no {value!r} here; {hint}")
 
 
 def build_parser(verbs: dict[str, Verb]) -> Parser:
@@ -76,18 +82,39 @@ def build_verb_parser(name: str, verb: Verb) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _configure(parser, verb)
+    return parser
+
+
+def whole_parser() -> Parser:
+    """One parser with every verb and its options, for completion and the reference page.
+
+    Raises:
+        ImportError: the installation is not whole.
+    """
+    top = build_parser(VERBS)
+    verbs = top.add_subparsers(dest="verb", metavar="VERB")
+    for name, verb in VERBS.items():
+        child = verbs.add_parser(
+            name,
+            help=verb.help,
+            description=verb.help[:1].upper() + verb.help[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _configure(child, verb)
+    return top
+
+
+def _configure(parser: argparse.ArgumentParser, verb: Verb) -> None:
     verb.load().configure(parser)
+    parser.set_defaults(json=False)
     for leaf in leaves(parser):
         leaf.add_argument(
             "--json",
             action="store_true",
-            # A sub-command's default must not undo what was said before its name.
-            default=False if leaf is parser else argparse.SUPPRESS,
+            default=argparse.SUPPRESS,
             help="print one JSON document on stdout",
         )
-    if not any(leaf is parser for leaf in leaves(parser)):
-        parser.set_defaults(json=False)
-    return parser
 
 
 def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

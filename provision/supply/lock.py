@@ -81,6 +81,10 @@ def lock_sha256(path: Path) -> str:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a stack lock, for editors and other programs."""
     schema = StackLock.model_json_schema(by_alias=True)
+    for part in schema["properties"].values():
+        if "patternProperties" in part:
+            # Without this a name of another form would be let through.
+            part["additionalProperties"] = False
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "holdfast.stack.schema.json",
