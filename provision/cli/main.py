@@ -35,7 +35,13 @@ exit codes:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are problems like all others."""
+    """An argument parser whose mistakes are problems like all others.
+
+    Options are never abbreviated: a new option must not change what an old script says.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **given})
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the command line, with exit code 2.
@@ -64,7 +70,6 @@ def build_parser(verbs: dict[str, Verb]) -> Parser:
         + listing,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"holdfast {__version__}")
     return parser
@@ -80,7 +85,6 @@ def build_verb_parser(name: str, verb: Verb) -> Parser:
         prog=f"holdfast {name}",
         description=verb.help[:1].upper() + verb.help[1:] + ".",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     _configure(parser, verb)
     return parser
