@@ -1,0 +1,155 @@
+"""`holdfast rehearse`: a simulated rack on this machine, provisioned like a real one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from provision.cli.output import print_document, style
+from provision.core.events import Event, EventSink, FileSink, NullSink, Tee
+from provision.core.exitcodes import ExitCode
+from provision.rehearsal import rack
+from provision.rehearsal.rack import Rehearsal
+
+_GRACE = 60
+"""Seconds that an interrupted `up` has to release its nodes before they are taken down."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--nodes", type=_count, default=2, metavar="N", help="how many (default 2)")
+    parser.add_argument(
+        "--release", choices=("9", "10"), default="10", help="the EL major release (default 10)"
+    )
+    parser.add_argument(
+        "--base",
+        choices=("auto", "el", "compat"),
+        default="auto",
+        help="what nodes are made of: el from this host's EL repositories, compat from Debian "
+        "packages, auto whichever this host can build (default)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the rack running, and say how to use it"
+    )
+    parser.add_argument(
+        "--start-only",
+        action="store_true",
+        help="start the nodes and provision nothing; implies --keep",
+    )
+    parser.add_argument("--down", metavar="NAME", help="take down a rack that was kept")
+    parser.add_argument("--events", metavar="FILE", type=Path, help="append events as JSON lines")
+
+
+def run(args: argparse.Namespace) -> ExitCode:
+    """Build, provision, verify, ask, report, take down."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGHUP, _as_interrupt)
+    if args.down:
+        rack.load(args.down).take_down()
+        if args.json:
+            print_document({"schema": "holdfast.rehearsal/1", "name": args.down, "down": True})
+        else:
+            print(f"{args.down} is down; nothing of it is left")
+        return ExitCode.OK
+    keep = args.keep or args.start_only
+    events = _events(args)
+    for name in rack.sweep():
+        events.emit(Event("rehearsal.swept", data={"name": name}))
+    built = rack.build(release=args.release, count=args.nodes, events=events, keep=keep)
+    with rack.owned(built):
+        if args.start_only:
+            return _kept(built, args.json)
+        started = time.monotonic()
+        code = _provision(built, args)
+        if args.json:
+            return code
+        if keep:
+            _kept(built, as_json=False)
+        print(f"\nrehearsed in {time.monotonic() - started:.0f} s on simulated nodes "
+              f"(EL-compatible, built from Debian packages; not hardware)")  # fmt: skip
+    return code
+
+
+def _provision(built: Rehearsal, args: argparse.Namespace) -> ExitCode:
+    """Run `holdfast up` inside the rack's network, as an administrator would."""
+    words = ["up", os.fspath(built.inventory)]
+    if args.json:
+        words.append("--json")
+    if args.events:
+        words += ["--events", os.fspath(args.events)]
+    child = subprocess.Popen(built.holdfast(*words))
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        # A terminal sends Ctrl-C to the child as well; a SIGTERM reaches only this process.
+        child.send_signal(signal.SIGINT)
+        try:
+            child.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            child.terminate()
+            child.wait()
+        raise
+    return ExitCode(code) if code in set(ExitCode) else ExitCode.NOT_DONE
+
+
+def _kept(built: Rehearsal, as_json: bool) -> ExitCode:
+    inside = shlex.join(built.inside())
+    document: dict[str, Any] = {
+        "schema": "holdfast.rehearsal/1",
+        "name": built.name,
+        "inventory": os.fspath(built.inventory),
+        "inside": built.inside(),
+        "nodes": {node.name: node.address for node in built.nodes},
+    }
+    if as_json:
+        print_document(document)
+        return ExitCode.OK
+    command = Path(sys.argv[0]).name if sys.argv[0].endswith("holdfast") else "holdfast"
+    print(f"\n{style(built.name, 'bold')} is running and stays: {len(built.nodes)} nodes")
+    print(f"  use it    {inside} {command} verify {built.inventory}")
+    print(f"  log in    {inside} ssh -i {built.folder}/secrets/login rack@{built.nodes[0].address}")
+    print(f"  end it    {command} rehearse --down {built.name}")
+    return ExitCode.OK
+
+
+class _Lines:
+    """Prints the rehearsal's own steps as lines on standard error."""
+
+    def emit(self, event: Event) -> None:
+        """Print the start and the end of a step."""
+        if event.kind == "rehearsal.swept":
+            print(f"took down {event.data['name']}, whose owner had died", file=sys.stderr)
+        if event.kind != "rehearsal.step":
+            return
+        if event.data["state"] == "start":
+            self._since = event.at
+            print(f"· {event.data['says']} …", file=sys.stderr, flush=True)
+        else:
+            took = event.at - self._since
+            print(f"✔ {event.data['says']}: {took:.1f} s", file=sys.stderr, flush=True)
+
+    _since = 0.0
+
+
+def _events(args: argparse.Namespace) -> EventSink:
+    sinks: list[EventSink] = [NullSink() if args.json else _Lines()]
+    if args.events:
+        sinks.append(FileSink(args.events))
+    return Tee(sinks)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 50:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of nodes from 1 to 50")
+    return int(text)
+
+
+def _as_interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

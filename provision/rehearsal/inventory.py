@@ -1,0 +1,67 @@
+"""The inventory of a rehearsal: an ordinary one, which every verb reads like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provision.core.files import write_whole
+from provision.rehearsal import identity, network
+from provision.rehearsal.node import Node
+
+PORT = 8443
+
+
+def write_inventory(path: Path, name: str, nodes: Sequence[Node], kind: str = "container") -> None:
+    """Write the inventory of `nodes` to `path`; secrets and the login key lie beside it."""
+    hosts = {node.name: _host(node, index, kind) for index, node in enumerate(nodes, start=1)}
+    document = {
+        "all": {
+            "vars": {
+                "holdfast_schema": 1,
+                "holdfast_rack": name,
+                "holdfast_stack": "stack.lock.json",
+                "holdfast_profile": "none",
+                "holdfast_waves": {"sizes": [1, 8, 50], "failure_budget": 0},
+                "holdfast_time": {"servers": [network.CONTROLLER], "max_offset_s": 1.0},
+                "holdfast_api_key": "file:secrets/api-key",
+                "holdfast_tls_ca": "file:secrets/ca.crt",
+                "ansible_user": identity.USER,
+                "ansible_ssh_private_key_file": str(path.parent / "secrets/login"),
+            },
+            "children": {
+                "gpu_nodes": {
+                    "vars": {
+                        "holdfast_inference": {
+                            "engine": "llama_cpp",
+                            "model": "tiny",
+                            "image": "llama-cpp",
+                            "port": PORT,
+                            "context": 2048,
+                            "parallel": 2,
+                            "max_tokens": 256,
+                            "allow_from": ["192.0.2.0/24"],
+                        },
+                        "holdfast_hardware": {"memory_gib": 1, "disk_gib": 1, "cores": 1},
+                    },
+                    "hosts": hosts,
+                }
+            },
+        }
+    }
+    text = yaml.safe_dump(document, sort_keys=False, width=200)
+    write_whole(path, f"# A rehearsal: simulated nodes on one machine.\n---\n{text}")
+
+
+def _host(node: Node, unit: int, kind: str) -> dict[str, Any]:
+    return {
+        "ansible_host": node.address,
+        "holdfast_kind": kind,
+        "holdfast_position": {"unit": unit, "height": 1},
+        "holdfast_host_keys": [node.host_key],
+        "holdfast_tls_certificate": f"file:secrets/{node.name}.crt",
+        "holdfast_tls_key": f"file:secrets/{node.name}.key",
+    }

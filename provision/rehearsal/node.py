@@ -1,0 +1,231 @@
+"""One rehearsal node: a tree over the shared base, started and stopped with systemd-nspawn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.core.problems import fail
+from provision.rehearsal import identity, network
+from provision.rehearsal.cache import remove_tree
+from provision.rehearsal.shell import run
+
+# Without these a node could set its host's clock, load modules or reach raw hardware.
+_WITHHELD = "CAP_SYS_TIME,CAP_SYS_BOOT,CAP_SYS_MODULE,CAP_SYS_RAWIO"
+
+# Starts the node again whenever it ends, as hardware does after a reboot, until it is told to stop.
+# Should the rehearsal itself be killed, the kernel ends this loop and the node with it.
+_KEEP_RUNNING = 'while [ ! -e "$1/stopped" ]; do "${@:2}"; sleep 0.2; done'
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node's place: `folder` holds everything that is its own."""
+
+    name: str
+    index: int
+    folder: Path
+    namespace: str
+
+    @property
+    def address(self) -> str:
+        """The node's address inside the rehearsal's network."""
+        return network.node_address(self.index)
+
+    @property
+    def root(self) -> Path:
+        """The node's file system as the host sees it."""
+        return self.folder / "root"
+
+    @property
+    def host_key(self) -> str:
+        """The node's public host key, without a comment."""
+        text = (self.folder / "upper/etc/ssh/ssh_host_ed25519_key.pub").read_text()
+        return " ".join(text.split()[:2])
+
+
+def create(node: Node, base: Path, peers: dict[str, str], login_key: str) -> None:
+    """Lay out the node's own files over `base`.
+
+    Args:
+        node: the node; its folder must not hold one yet.
+        base: the folder of the node base.
+        peers: name to address of all machines, for /etc/hosts.
+        login_key: the public key that may log in as the rehearsal's user.
+    """
+    for name in ("upper", "work", "root", "containers"):
+        (node.folder / name).mkdir(parents=True)
+    upper = node.folder / "upper"
+    hosts = "".join(f"{address} {name}\n" for name, address in peers.items())
+    machine = uuid.uuid4().hex
+    own = {
+        "etc/hostname": f"{node.name}\n",
+        "etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n{hosts}",
+        "etc/machine-id": f"{machine}\n",
+        # Sorts before the 80-container-host0.network that systemd ships.
+        "etc/systemd/network/10-host0.network": (
+            "[Match]\nName=host0\n\n[Network]\n"
+            f"Address={node.address}/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+        ),
+    }
+    for path, text in own.items():
+        target = upper / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    for folder in ("etc/ssh", f"home/{identity.USER}/.ssh"):
+        (upper / folder).mkdir(parents=True, exist_ok=True)
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f",
+         upper / "etc/ssh/ssh_host_ed25519_key"])  # fmt: skip
+    home = upper / "home" / identity.USER
+    account = next(
+        line.split(":")
+        for line in (base / "root/etc/passwd").read_text().splitlines()
+        if line.startswith(f"{identity.USER}:")
+    )
+    (home / ".ssh/authorized_keys").write_text(login_key)
+    for own_path in (home, home / ".ssh", home / ".ssh/authorized_keys"):
+        os.chown(own_path, int(account[2]), int(account[3]))
+        own_path.chmod(0o600 if own_path.is_file() else 0o700)
+
+
+def start(node: Node, base: Path, *, outlive: bool) -> int:
+    """Mount the node's tree and boot it; returns the process id of what keeps it running.
+
+    Args:
+        node: a node that `create` laid out.
+        base: the folder of the node base.
+        outlive: whether the node goes on when this process ends.
+    """
+    (node.folder / "stopped").unlink(missing_ok=True)
+    if not os.path.ismount(node.root):
+        layers = f"lowerdir={base}/root,upperdir={node.folder}/upper,workdir={node.folder}/work"
+        run(["mount", "-t", "overlay", "overlay", "-o", layers, node.root])
+    tied = [] if outlive else ["setpriv", "--pdeathsig", "KILL"]
+    child = ["setpriv", "--pdeathsig", "TERM"]
+    nspawn = [
+        "systemd-nspawn", "--register=no", "--keep-unit", "--quiet", "--boot",
+        f"--directory={node.root}", f"--machine={node.namespace}-{node.index}",
+        f"--hostname={node.name}", f"--network-bridge={network.bridge()}", "--capability=all",
+        f"--drop-capability={_WITHHELD}", "--system-call-filter=@keyring bpf",
+        f"--bind={node.folder}/containers:/var/lib/containers", "--console=pipe",
+    ]  # fmt: skip
+    with (node.folder / "console.log").open("ab") as console:
+        process = subprocess.Popen(
+            [*tied, *network.inside(node.namespace), "bash", "-c", _KEEP_RUNNING, "node",
+             os.fspath(node.folder), *child, *nspawn],
+            stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            start_new_session=True,
+        )  # fmt: skip
+    (node.folder / "pid").write_text(f"{process.pid}\n")
+    return process.pid
+
+
+def wait_for_ssh(node: Node, deadline: float) -> None:
+    """Wait until the node's SSH port accepts a connection.
+
+    Args:
+        node: a node that was started.
+        deadline: when to give up, on the clock of `time.monotonic`.
+
+    Raises:
+        HoldfastError: it did not by then; the console log says more.
+    """
+    probe = f"exec 3<>/dev/tcp/{node.address}/22 && read -r -t 2 line <&3"
+    while time.monotonic() < deadline:
+        done = subprocess.run(
+            [*network.inside(node.namespace), "bash", "-c", probe],
+            stderr=subprocess.DEVNULL, check=False, timeout=10,
+        )  # fmt: skip
+        if done.returncode == 0:
+            return
+        time.sleep(0.1)
+    raise fail(
+        "node-start",
+        "the node did not answer on its SSH port",
+        where=node.name,
+        hint=f"its console is in {node.folder / 'console.log'}",
+    )
+
+
+def stop(node: Node) -> None:
+    """Stop the node at once, as a power cut does, and unmount its tree. Nothing is removed."""
+    (node.folder / "stopped").write_text("")
+    pid = _pid(node)
+    if pid is not None:
+        for found in _family(pid):
+            _signal(found, signal.SIGKILL)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and any(_alive(one) for one in _members(node)):
+            for one in _members(node):
+                _signal(one, signal.SIGKILL)
+            time.sleep(0.05)
+    (node.folder / "pid").unlink(missing_ok=True)
+    if os.path.ismount(node.root):
+        run(["umount", "--lazy", node.root])
+
+
+def remove(node: Node) -> None:
+    """Stop the node and remove everything it wrote."""
+    stop(node)
+    remove_tree(node.folder)
+
+
+def _pid(node: Node) -> int | None:
+    try:
+        return int((node.folder / "pid").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _members(node: Node) -> list[int]:
+    """Processes that belong to the node: their command line names its folder."""
+    mark = os.fspath(node.root)
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if f"--directory={mark}" in words:
+                found.append(int(entry.name))
+    return found
+
+
+def _family(pid: int) -> list[int]:
+    """`pid` and all its descendants, parents first."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        one = queue.pop(0)
+        found.append(one)
+        queue += children.get(one, [])
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state != "Z"
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,57 @@
+"""The recipe of a rehearsal node, read from recipe.yml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+SOURCE = Path(__file__).with_name("recipe.yml")
+RELEASES = {"9": "9.7", "10": "10.1"}
+"""Major release to the full version that a compat node presents."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A package for the repository: which roles install it, and why it is there."""
+
+    roles: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """recipe.yml as data; `digest_source` is its text, for cache keys."""
+
+    suite: str
+    engine_suite: str
+    base: tuple[str, ...]
+    repository: dict[str, Wanted]
+    el_names: dict[str, str]
+    removed: tuple[str, ...]
+    scripts: dict[str, str]
+    digest_source: bytes
+
+    def el_name(self, package: str) -> str:
+        """The RPM name of a Debian package."""
+        return self.el_names.get(package, package)
+
+
+def load_recipe() -> Recipe:
+    """Read recipe.yml, which ships with Holdfast."""
+    text = SOURCE.read_bytes()
+    data = yaml.safe_load(text)
+    return Recipe(
+        suite=data["suite"],
+        engine_suite=data["engine_suite"],
+        base=tuple(data["base"]),
+        repository={
+            name: Wanted(tuple(entry["roles"]), entry["reason"])
+            for name, entry in data["repository"].items()
+        },
+        el_names=dict(data["el_names"]),
+        removed=tuple(data["removed"]),
+        scripts=dict(data["scripts"]),
+        digest_source=text,
+    )
