@@ -1,0 +1,83 @@
+"""What every verb reads before it does anything: the inventory and its stack lock.
+
+All mistakes of both are raised together, before any node is contacted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.core.exitcodes import ExitCode
+from provision.core.problems import HoldfastError, Problem, by_position
+from provision.rack.declaration import Declaration
+from provision.rack.inventory import KnownNames, open_inventory, stack_path, to_rack
+from provision.rack.model import Rack
+from provision.supply.lock import load_lock
+from provision.supply.model import StackLock
+
+PROFILES = frozenset({"none"})
+"""The security profiles that exist."""
+ENGINES = frozenset({"llama_cpp"})
+"""The inference engines that exist."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A rack and the stack lock that it names; both are free of mistakes."""
+
+    rack: Rack
+    lock: StackLock
+    lock_path: Path
+
+
+def load_rack(path: Path | str) -> Inputs:
+    """Read and check an inventory with its stack lock; contacts nothing.
+
+    Raises:
+        HoldfastError: with every problem of the inventory, its variable files and the lock, in
+            reading order (exit code 2).
+    """
+    inputs, problems = read_rack(Path(path))
+    if inputs is None:
+        raise HoldfastError(problems, ExitCode.USAGE)
+    return inputs
+
+
+def read_rack(path: Path) -> tuple[Inputs | None, list[Problem]]:
+    """What `load_rack` reads, or None and all problems in reading order."""
+    declaration, problems = open_inventory(path)
+    if declaration is None:
+        return None, by_position(problems)
+    lock_path = stack_path(declaration)
+    lock, missing = _lock(declaration, lock_path)
+    rack, mistakes = to_rack(declaration, _known(lock))
+    problems = by_position([*missing, *mistakes])
+    if problems or rack is None or lock is None or lock_path is None:
+        return None, problems
+    return Inputs(rack, lock, lock_path), []
+
+
+def _lock(declaration: Declaration, path: Path | None) -> tuple[StackLock | None, list[Problem]]:
+    """The stack lock; one that does not exist is a mistake where the inventory names it."""
+    definition = declaration.rack_variable("stack")
+    if path is None or definition is None:
+        return None, []  # the inventory's own check says that it names none
+    if not path.is_file():
+        message = f"the stack lock {str(definition.value)!r} does not exist"
+        hint = "`holdfast stack lock` or a rehearsal writes one; the path starts at the"
+        hint += " inventory's folder"
+        value = str(definition.value)
+        return None, [definition.problem("missing-lock", message, value=value, hint=hint)]
+    return load_lock(path)
+
+
+def _known(lock: StackLock | None) -> KnownNames:
+    if lock is None:
+        return KnownNames(profiles=PROFILES, engines=ENGINES)
+    return KnownNames(
+        profiles=PROFILES,
+        engines=ENGINES,
+        models=frozenset(model.name for model in lock.models),
+        images=frozenset(image.name for image in lock.images),
+    )

@@ -1,0 +1,55 @@
+"""Host keys: known_hosts files, read and written; a key that nobody declared is never accepted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fnmatch
+import hashlib
+import hmac
+
+
+def ssh_name(address: str, port: int) -> str:
+    """How known_hosts calls a host: the address, in brackets with the port unless that is 22."""
+    return address if port == 22 else f"[{address}]:{port}"
+
+
+def has_key(text: str, address: str, port: int) -> bool:
+    """Whether a known_hosts file's text has a key for this address and port.
+
+    A line with a marker other than ``@cert-authority`` (``@revoked``) is no key.
+    """
+    name = ssh_name(address, port)
+    for line in text.splitlines():
+        words = line.split()
+        if words and words[0] == "@cert-authority":
+            words = words[1:]
+        if len(words) >= 3 and not words[0].startswith(("#", "@")) and _fits(words[0], name):
+            return True
+    return False
+
+
+def _fits(field: str, name: str) -> bool:
+    if field.startswith("|1|"):
+        return _fits_hashed(field, name)
+    patterns = field.split(",")
+    if any(p.startswith("!") and fnmatch.fnmatchcase(name, _plain(p[1:])) for p in patterns):
+        return False
+    return any(fnmatch.fnmatchcase(name, _plain(p)) for p in patterns)
+
+
+def _plain(pattern: str) -> str:
+    # ssh knows * and ?; brackets hold an address there, and a choice of letters in fnmatch.
+    return pattern.replace("[", "[[]")
+
+
+def _fits_hashed(field: str, name: str) -> bool:
+    parts = field.split("|")
+    if len(parts) != 4:
+        return False
+    try:
+        salt, digest = base64.b64decode(parts[2]), base64.b64decode(parts[3])
+    except (binascii.Error, ValueError):
+        return False
+    # SHA-1 is what known_hosts uses; it hides names there and protects nothing here.
+    return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)

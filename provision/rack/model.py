@@ -1,0 +1,253 @@
+"""What a rack should be: the values of the inventory's `holdfast_*` variables, and the rack.
+
+The classes up to `Inference` are what a person writes; `Node` and `Rack` are what the rest of
+Holdfast works with after Ansible's precedence has been applied.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from provision.rack import formats
+from provision.rack.secrets import SecretRef
+
+T = TypeVar("T")
+
+
+class Model(BaseModel):
+    """A value of the inventory: frozen, strict, and without keys that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Listing = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
+"""A YAML list; kept as a tuple."""
+
+Address = Annotated[str, AfterValidator(formats.address)]
+Network = Annotated[str, AfterValidator(formats.network)]
+HostKey = Annotated[str, AfterValidator(formats.host_key)]
+PciId = Annotated[str, AfterValidator(formats.pci_id), Field(examples=["10de:2330"])]
+Name = Annotated[str, AfterValidator(formats.name)]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+SECRETS = ("api_key", "tls_certificate", "tls_key", "tls_ca")
+"""The secrets that a node with inference needs, as fields of `Node`."""
+
+
+class Waves(Model):
+    """How many nodes are handled together, and how much may go wrong."""
+
+    sizes: Annotated[Listing[Annotated[int, Field(ge=1, le=10000)]], Field(min_length=1)] = Field(
+        default=(1, 8, 50),
+        description="Nodes in the first wave, the second, and so on; the last number repeats.",
+    )
+    failure_budget: int = Field(
+        default=0,
+        ge=0,
+        le=10000,
+        description="Failed nodes that a run tolerates; one more stops it after the wave.",
+    )
+
+
+class Position(Model):
+    """Where a node sits in the rack."""
+
+    unit: int = Field(ge=1, le=60, description="Lowest rack unit that it occupies, from below.")
+    height: int = Field(default=1, ge=1, le=60, description="Rack units that it occupies.")
+
+    @property
+    def units(self) -> range:
+        """All rack units that it occupies."""
+        return range(self.unit, self.unit + self.height)
+
+
+class Gpus(Model):
+    """The GPUs that a node must have."""
+
+    model: Text = Field(description="Name as NVML gives it.", examples=["NVIDIA H100 80GB HBM3"])
+    pci_id: PciId = Field(description="PCI vendor and device, hexadecimal.")
+    count: int = Field(ge=1, le=64, description="How many.")
+
+
+class Nic(Model):
+    """A network interface that a node must have."""
+
+    name: Annotated[str, AfterValidator(formats.interface)] = Field(
+        description="Name of the interface.", examples=["eno1"]
+    )
+    speed_gbps: float = Field(
+        gt=0, le=1600, allow_inf_nan=False, description="Least link speed, in Gbit/s."
+    )
+
+
+class Hardware(Model):
+    """What a node must have. What is missing is found against this, never against old facts."""
+
+    gpus: Gpus | None = Field(default=None, description="GPUs; absent when it has none.")
+    memory_gib: int | None = Field(
+        default=None, ge=1, le=65536, description="Least memory, in GiB."
+    )
+    disk_gib: int | None = Field(
+        default=None, ge=1, le=4194304, description="Least free disk for models, in GiB."
+    )
+    cores: int | None = Field(default=None, ge=1, le=4096, description="Least logical CPUs.")
+    nics: Listing[Nic] = Field(default=(), description="Interfaces that must be up.")
+
+
+class Time(Model):
+    """Where a node gets the time."""
+
+    servers: Listing[Address] = Field(
+        default=(), description="NTP servers; without any the node keeps what it has."
+    )
+    max_offset_s: float = Field(
+        default=1.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Largest tolerated clock error, in seconds.",
+    )
+
+
+class Firewall(Model):
+    """The node's own firewall."""
+
+    enabled: bool = Field(default=True, description="Whether firewalld is on.")
+
+
+class Inference(Model):
+    """What a node serves. A node without it serves nothing."""
+
+    engine: str = Field(description="Inference engine.", examples=["llama_cpp"])
+    model: str = Field(description="Name of a model in the stack lock.")
+    image: str = Field(description="Name of an image in the stack lock.")
+    port: Port = Field(default=8443, description="TCP port of the HTTPS endpoint.")
+    context: int = Field(
+        default=2048, ge=128, le=4194304, description="Context of one request, in tokens."
+    )
+    parallel: int = Field(default=1, ge=1, le=1024, description="Requests answered together.")
+    max_tokens: int = Field(
+        default=256, ge=1, le=1048576, description="Most tokens that one answer may have."
+    )
+    allow_from: Annotated[Listing[Network], Field(min_length=1)] = Field(
+        description="Networks that may reach the port.", examples=[["192.0.2.0/24"]]
+    )
+
+    @model_validator(mode="after")
+    def _answer_fits(self) -> Inference:
+        if self.max_tokens > self.context:
+            raise PydanticCustomError(
+                "out-of-range",
+                "max_tokens ({tokens}) is more than context ({context})",
+                {
+                    "tokens": self.max_tokens,
+                    "context": self.context,
+                    "hint": "an answer must fit into the context",
+                },
+            )
+        return self
+
+
+Kind = Literal["metal", "vm", "container"]
+
+Reference = Annotated[SecretRef, PlainSerializer(str, return_type=str)]
+"""A secret's reference; serialised as the text that was written, never as the secret."""
+
+
+class Node(Model):
+    """One machine, with every variable resolved by Ansible's precedence."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    name: str
+    address: str
+    port: int = 22
+    user: str | None = None
+    private_key: Path | None = None
+    ssh_args: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    kind: Kind = "metal"
+    position: Position | None = None
+    hardware: Hardware | None = None
+    host_keys: tuple[str, ...] = ()
+    time: Time = Time()
+    firewall: Firewall = Firewall()
+    inference: Inference | None = None
+    api_key: Reference | None = None
+    tls_certificate: Reference | None = None
+    tls_key: Reference | None = None
+    tls_ca: Reference | None = None
+
+    @property
+    def secrets(self) -> dict[str, SecretRef]:
+        """The secrets that this node declares, by field name."""
+        found = {name: getattr(self, name) for name in SECRETS}
+        return {name: ref for name, ref in found.items() if ref is not None}
+
+
+class Rack(Model):
+    """The nodes of one inventory.
+
+    `stack` is the absolute path of the stack lock; `known_hosts` a file with host keys beside
+    those of the nodes; `groups` every group's name; `sha256` covers the inventory and every
+    group_vars and host_vars file.
+    """
+
+    name: str
+    path: Path
+    stack: Path
+    profile: str = "none"
+    waves: Waves = Waves()
+    origin: str | None = None
+    known_hosts: Path | None = None
+    groups: tuple[str, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    sha256: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The inventory's folder; what it names is relative to it."""
+        return self.path.parent
+
+    def node(self, name: str) -> Node:
+        """The node called `name`.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def limit(self, pattern: str) -> Rack:
+        """The rack with only the nodes that `pattern` names.
+
+        Args:
+            pattern: node and group names and shell patterns, with commas between them; a name
+                after ``!`` is left out.
+
+        Raises:
+            HoldfastError: a name fits no node, or no node is left (exit code 2).
+        """
+        from provision.rack.limits import limited
+
+        names = limited(self, pattern)
+        return self.model_copy(update={"nodes": tuple(n for n in self.nodes if n.name in names)})
