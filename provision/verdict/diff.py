@@ -62,4 +62,4 @@ def _gating(verdict: Verdict) -> dict[tuple[str, str], Finding]:
 
 
 def _line(finding: Finding) -> str:
-    return one_line(f"{finding.node}  {LOOKS[finding.status].word}  {finding.title}")
+    return one_line(f"{finding.node}: {finding.title} ({LOOKS[finding.status].word})")

@@ -28,12 +28,17 @@ class Slot:
 
 @dataclass(frozen=True)
 class Column:
-    """One drawing: the units from `first` to `last`, both included, and what stands in them."""
+    """One drawing: the units from `first` to `last`, both included, and what stands in them.
+
+    `declared` is false where the places are only the order of the inventory; such units have no
+    numbers to show.
+    """
 
     title: str
     first: int
     last: int
     slots: tuple[Slot, ...]
+    declared: bool = True
 
     @property
     def units(self) -> int:
@@ -53,24 +58,22 @@ def columns(rack: str, nodes: Iterable[NodeSummary]) -> tuple[Column, ...]:
     found = [_cropped(slots) for slots in placed] + [_packed(slots) for slots in loose]
     names = _titles(rack, len(placed), len(loose))
     return tuple(
-        Column(name, c.first, c.last, c.slots) for name, c in zip(names, found, strict=True)
+        Column(name, c.first, c.last, c.slots, c.declared)
+        for name, c in zip(names, found, strict=True)
     )
 
 
 def _declared(nodes: Iterable[NodeSummary]) -> list[list[Slot]]:
-    racks: list[tuple[set[int], list[Slot]]] = []
+    racks: list[dict[int, Slot]] = []
     for node in nodes:
         unit, height = max(node.position or 1, 1), max(node.height, 1)
-        wanted = set(range(unit, unit + height))
-        for taken, slots in racks:
-            if not taken & wanted:
-                break
-        else:
-            taken, slots = set(), []
-            racks.append((taken, slots))
-        taken |= wanted
-        slots.append(Slot(node, unit, height))
-    return [slots for _, slots in racks]
+        wanted = range(unit, unit + height)
+        rack = next((r for r in racks if not any(u in r for u in wanted)), None)
+        if rack is None:
+            rack = {}
+            racks.append(rack)
+        rack.update(dict.fromkeys(wanted, Slot(node, unit, height)))
+    return [list({id(slot): slot for slot in rack.values()}.values()) for rack in racks]
 
 
 def _in_order(nodes: list[NodeSummary]) -> list[list[Slot]]:
@@ -100,13 +103,13 @@ def _cropped(slots: list[Slot]) -> Column:
 
 def _packed(slots: list[Slot]) -> Column:
     used = sum(s.height for s in slots)
-    total = max(used, min(_SMALLEST, RACK_UNITS))
+    total = max(used, _SMALLEST)
     placed: list[Slot] = []
     unit = total + 1
     for slot in slots:
         unit -= slot.height
         placed.append(Slot(slot.node, unit, slot.height))
-    return Column("", 1, total, tuple(placed))
+    return Column("", 1, total, tuple(placed), declared=False)
 
 
 def _titles(rack: str, placed: int, loose: int) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from provision.verdict.elevation import Column, columns
-from provision.verdict.issues import Issue, all_findings, issues
+from provision.verdict.issues import all_findings, issues
 from provision.verdict.model import Finding, NodeSummary, Status, Verdict, count, worst
 from provision.verdict.text import clean, one_line, shorten
 from provision.verdict.words import LOOKS, duration, headline, moment, plural
@@ -90,6 +90,7 @@ def render(verdict: Verdict) -> str:
         pages=pages,
         groups=_group_names(all_findings(verdict)),
         issues=issues(verdict),
+        answers=_answers(verdict),
         drawings=[_drawing(c, pages, dense=len(racks) > 2) for c in racks],
         wide=len(racks) > 2,
         started=moment(verdict.started),
@@ -100,6 +101,15 @@ def render(verdict: Verdict) -> str:
         "base-uri 'none'; form-action 'none'",
         Status=Status,
     )
+
+
+def _answers(verdict: Verdict) -> list[Finding]:
+    """Passing prompts with what the model said; a person wants to read that, not only count it."""
+    return [
+        f
+        for f in verdict.findings
+        if f.status is Status.PASS and _group(f.check) == "inference" and "\n" in f.seen.strip()
+    ]
 
 
 def _environment() -> Environment:
@@ -221,7 +231,7 @@ def _drawing(column: Column, pages: dict[str, NodePage], *, dense: bool) -> Draw
     ticks = tuple(
         ((column.last - unit) * pitch, unit)
         for unit in range(column.first, column.last + 1)
-        if step == 1 or unit % step == 0 or unit == column.first
+        if column.declared and (unit % step == 0 or unit == column.first)
     )
     titles = [f"{u.page.name} {LOOKS[u.page.status].word}" for u in units]
     label = one_line(f"Rack {column.title}: " + ", ".join(titles))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-from xml.etree import ElementTree
+import datetime as dt
+from xml.etree import ElementTree as ET
 
 from provision.verdict.issues import all_findings
 from provision.verdict.model import Finding, Status, Verdict
@@ -19,22 +19,22 @@ def render(verdict: Verdict) -> str:
     fail is a failure, unknown an error, waived and not_applicable are skipped with their reason.
     A node of which nothing is proven, and a verdict without any node, are an error.
     """
-    root = ElementTree.Element("testsuites", name=one_line(f"{verdict.kind} {verdict.rack}"))
+    root = ET.Element("testsuites", name=one_line(f"{verdict.kind} {verdict.rack}"))
     found: dict[str, list[Finding]] = {node.name: [] for node in verdict.nodes}
     for finding in all_findings(verdict):
         found.setdefault(finding.node, []).append(finding)
     for name, own in found.items():
         root.append(_suite(verdict, name, own))
     _total(root, list(root))
-    ElementTree.indent(root)
-    body = ElementTree.tostring(root, encoding="unicode")
+    ET.indent(root)
+    body = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
 
 
-def _suite(verdict: Verdict, name: str, findings: list[Finding]) -> ElementTree.Element:
-    suite = ElementTree.Element("testsuite", name=one_line(name))
+def _suite(verdict: Verdict, name: str, findings: list[Finding]) -> ET.Element:
+    suite = ET.Element("testsuite", name=one_line(name))
     if verdict.started > 0:
-        at = datetime.datetime.fromtimestamp(verdict.started, datetime.UTC)
+        at = dt.datetime.fromtimestamp(verdict.started, dt.UTC)
         suite.set("timestamp", at.strftime("%Y-%m-%dT%H:%M:%S"))
     for finding in findings:
         suite.append(_case(finding))
@@ -42,22 +42,22 @@ def _suite(verdict: Verdict, name: str, findings: list[Finding]) -> ElementTree.
     return suite
 
 
-def _case(finding: Finding) -> ElementTree.Element:
-    case = ElementTree.Element(
+def _case(finding: Finding) -> ET.Element:
+    case = ET.Element(
         "testcase",
         classname=one_line(finding.node),
         name=one_line(f"{finding.check}: {finding.title}"),
         time=f"{finding.seconds:.3f}",
     )
     if finding.status in _ELEMENTS:
-        outcome = ElementTree.SubElement(case, _ELEMENTS[finding.status])
+        outcome = ET.SubElement(case, _ELEMENTS[finding.status])
         outcome.set("type", finding.severity.value)
         outcome.set("message", one_line(finding.seen or "nothing was seen"))
         outcome.text = _body(finding)
     elif finding.status is not Status.PASS:
         why = finding.reason or finding.action or finding.seen or "no reason given"
         word = "waived" if finding.status is Status.WAIVED else "not applicable"
-        ElementTree.SubElement(case, "skipped", message=one_line(f"{word}: {why}"))
+        ET.SubElement(case, "skipped", message=one_line(f"{word}: {why}"))
     return case
 
 
@@ -71,7 +71,7 @@ def _body(finding: Finding) -> str:
     return "\n".join(f"{label}: {clean(text)}" for label, text in parts if text)
 
 
-def _total(element: ElementTree.Element, suites: list[ElementTree.Element]) -> None:
+def _total(element: ET.Element, suites: list[ET.Element]) -> None:
     cases = [case for suite in suites for case in suite.iter("testcase")]
     element.set("tests", str(len(cases)))
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):

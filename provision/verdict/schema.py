@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ def json_schema() -> dict[str, Any]:
 
 def to_text(verdict: Verdict) -> str:
     """The verdict as the text of a file, ending in a newline."""
-    return json.dumps(verdict.to_json(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(verdict.to_json(), ensure_ascii=False, indent=2, allow_nan=False)
+    # Bytes of a node that were not UTF-8 arrive as lone surrogates, which no file can hold.
+    return re.sub("[\ud800-\udfff]", "\ufffd", text) + "\n"
 
 
 def from_json(text: str | bytes, name: str = "verdict") -> Verdict:

@@ -32,6 +32,7 @@ def render(verdict: Verdict, *, width: int = 80, colour: bool = False, unicode: 
     said once.
 
     Args:
+        verdict: what to show.
         width: columns to fill at most; below 40 it is taken as 40.
         colour: whether to add ANSI colours. Glyph and word say the same without them.
         unicode: False where the terminal cannot show glyphs beyond ASCII.

@@ -65,10 +65,12 @@ def shorten(text: str, width: int, mark: str = "…") -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` characters; its own line breaks are kept."""
+    """`text` in lines of at most `width` columns; its own line breaks are kept."""
     lines: list[str] = []
     for line in text.split("\n"):
-        lines += textwrap.wrap(line, max(width, 8), break_on_hyphens=False) or [""]
+        # textwrap counts characters; half as many of the wide ones fit.
+        room = width if columns(line) == len(line) else width // 2
+        lines += textwrap.wrap(line, max(room, 8), break_on_hyphens=False) or [""]
     while len(lines) > 1 and not lines[-1]:
         lines.pop()
     return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 
 from provision.verdict.model import Status, Verdict, worst
@@ -23,7 +23,7 @@ LOOKS: dict[Status, Look] = {
     Status.UNKNOWN: Look("unknown", "?", "?", "33"),
     Status.WAIVED: Look("waived", "~", "~", "35"),
     Status.PASS: Look("pass", "✓", "+", "32"),
-    Status.NOT_APPLICABLE: Look("not applicable", "–", "-", "2"),
+    Status.NOT_APPLICABLE: Look("not applicable", "-", "-", "2"),
 }
 """Worst first; renderers list statuses in this order."""
 
@@ -57,7 +57,7 @@ def moment(seconds: float) -> str:
     """Unix seconds as a date and time in UTC; empty when there is none."""
     if seconds <= 0:
         return ""
-    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    at = dt.datetime.fromtimestamp(seconds, dt.UTC)
     return at.strftime("%Y-%m-%d %H:%M UTC")
 
 

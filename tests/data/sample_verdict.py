@@ -16,22 +16,72 @@ from provision.verdict.model import Finding, NodeSummary, Severity, Status, Verd
 START = 1795402800.0
 
 CHECKS: tuple[tuple[str, str, str, str], ...] = (
-    ("repositories.signed", "Every repository verifies signatures", "gpgcheck=1, repo_gpgcheck=1", "gpgcheck=1, repo_gpgcheck=1 in 3 repositories"),
-    ("repositories.locked", "Only repositories of the stack lock are enabled", "holdfast-base, holdfast-ai", "holdfast-base, holdfast-ai"),
-    ("base.packages", "Packages are the locked ones", "41 packages as locked", "41 of 41 as locked"),
-    ("base.running_kernel", "The newest installed kernel is running", "6.12.0-55.el10", "6.12.0-55.el10"),
-    ("base.firewall", "The firewall admits what is declared and nothing else", "tcp 22, 8443", "tcp 22, 8443"),
-    ("time.synchronised", "The clock follows a declared server", "offset below 1.0 s", "offset 0.0004 s to 192.0.2.1"),
+    (
+        "repositories.signed",
+        "Every repository verifies signatures",
+        "gpgcheck=1, repo_gpgcheck=1",
+        "gpgcheck=1, repo_gpgcheck=1 in 3 repositories",
+    ),
+    (
+        "repositories.locked",
+        "Only repositories of the stack lock are enabled",
+        "holdfast-base, holdfast-ai",
+        "holdfast-base, holdfast-ai",
+    ),
+    (
+        "base.packages",
+        "Packages are the locked ones",
+        "41 packages as locked",
+        "41 of 41 as locked",
+    ),
+    (
+        "base.running_kernel",
+        "The newest installed kernel is running",
+        "6.12.0-55.el10",
+        "6.12.0-55.el10",
+    ),
+    (
+        "base.firewall",
+        "The firewall admits what is declared and nothing else",
+        "tcp 22, 8443",
+        "tcp 22, 8443",
+    ),
+    (
+        "time.synchronised",
+        "The clock follows a declared server",
+        "offset below 1.0 s",
+        "offset 0.0004 s to 192.0.2.1",
+    ),
     ("time.service", "chronyd runs and starts at boot", "active, enabled", "active, enabled"),
     ("container_runtime.podman", "podman is the locked version", "5.4.0", "5.4.0"),
     ("container_runtime.no_docker", "No second container engine listens", "no socket", "no socket"),
-    ("model_store.digests", "Model files match the stack lock", "every file by sha256", "2 files, 1 302 MiB, all match"),
-    ("model_store.read_only", "Model files belong to root and cannot be written", "root:root, 0444", "root:root, 0444"),
-    ("inference.unit", "The engine runs from the locked image", "sha256:5b3d0c…", "sha256:5b3d0c…, running for 41 s"),
-    ("inference.hardened", "The engine has no capabilities and a read-only root", "CapEff 0, read-only", "CapEff 0000000000000000, read-only"),
+    (
+        "model_store.digests",
+        "Model files match the stack lock",
+        "every file by sha256",
+        "2 files, 1 302 MiB, all match",
+    ),
+    (
+        "model_store.read_only",
+        "Model files belong to root and cannot be written",
+        "root:root, 0444",
+        "root:root, 0444",
+    ),
+    (
+        "inference.unit",
+        "The engine runs from the locked image",
+        "sha256:5b3d0c…",
+        "sha256:5b3d0c…, running for 41 s",
+    ),
+    (
+        "inference.hardened",
+        "The engine has no capabilities and a read-only root",
+        "CapEff 0, read-only",
+        "CapEff 0000000000000000, read-only",
+    ),
     ("inference.tls", "Plain HTTP is refused", "no answer without TLS", "connection reset"),
     ("inference.answers", "The model answers a prompt", "HTTP 200 and at least one token", ""),
-)  # fmt: skip
+)
 
 ANSWER = """\
 POST https://{node}:8443/v1/chat/completions
@@ -98,7 +148,7 @@ def _summary(index: int, nodes: int, positions: bool) -> NodeSummary:
     gpu = {
         "address": f"192.0.2.{index % 250 + 10}",
         "release": "EL 10.1",
-        "GPUs": "8 × NVIDIA H100 80GB HBM3",
+        "GPUs": "8x NVIDIA H100 80GB HBM3",
         "memory": "1024 GiB",
     }
     if nodes < 3:
@@ -165,7 +215,8 @@ def _worse(f: Finding, index: int, nodes: int) -> Finding:
             "holdfast-inference.service: active, restarted 4 times\n"
             "last line of its log: ggml_backend_cuda: out of memory (81920 MiB asked)",
             Severity.CRITICAL,
-            "see `journalctl -u holdfast-inference` on the node; lower holdfast_inference.context or choose a smaller model",
+            "see `journalctl -u holdfast-inference` on the node; "
+            "lower holdfast_inference.context or choose a smaller model",
             "HTTP 200 and at least one token within 30 s",
         )  # fmt: skip
     if f.check == "base.firewall" and f.node == "head":

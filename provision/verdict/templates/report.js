@@ -29,5 +29,8 @@
       } else location.hash = "top";
     }
   });
+  addEventListener("beforeprint", () => {
+    for (const fold of document.querySelectorAll("details")) fold.open = true;
+  });
   apply();
 })();
