@@ -34,9 +34,9 @@ def _unknown_names(lock: StackLock) -> Iterator[Misfit]:
     wanted: list[tuple[JsonPath, str, str, Iterable[str]]] = []
     for i, repository in enumerate(lock.repositories):
         wanted.append((("repositories", i, "origin"), "origin", repository.origin, lock.origins))
-        wanted.append((("repositories", i, "key"), "key", repository.key, lock.keys))
+        wanted.append((("repositories", i, "key"), "signing key", repository.key, lock.keys))
     for i, rpm in enumerate(lock.rpms):
-        wanted.append((("rpms", i, "key"), "key", rpm.key, lock.keys))
+        wanted.append((("rpms", i, "key"), "signing key", rpm.key, lock.keys))
         wanted.append((("rpms", i, "repository"), "repository", rpm.repository, ids))
     placed = {
         "images": [image.origin for image in lock.images],
@@ -49,7 +49,10 @@ def _unknown_names(lock: StackLock) -> Iterator[Misfit]:
     for path, what, name, known in wanted:
         if name not in known:
             yield Misfit(
-                path, f"unknown-{what}", f"no {what} is called {name!r}", suggest(name, known)
+                path,
+                f"unknown-{what.replace(' ', '-')}",
+                f"no {what} is called {name!r}",
+                suggest(name, known),
             )
 
 

@@ -144,8 +144,6 @@ def _wanted(detail: Mapping[str, Any]) -> str:
         return str(context["expected"])
     if kind == "greater_than_equal":
         return f"at least {context['ge']}"
-    if kind == "too_short":
-        return f"a list of at least {context['min_length']}"
     return str(context.get("error", detail["msg"]))
 
 

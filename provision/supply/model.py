@@ -143,7 +143,7 @@ class Model(_Licensed):
     format: Literal["gguf", "safetensors"]
     entry: RelativePath
     path: RelativePath
-    files: Annotated[tuple[File, ...], Field(min_length=1)]
+    files: tuple[File, ...]  # never empty: the entry is one of them
     origin: Name
 
     @property
