@@ -1,0 +1,130 @@
+"""From a rack to its verdict, and from a verdict to the files that a run keeps.
+
+`verify` and `up` both end here, so that what they say about a rack is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision import __version__
+from provision.checks.verify import Examination, examine
+from provision.core.events import EventSink
+from provision.core.files import write_whole
+from provision.inference.smoke import smoke
+from provision.rack.model import Node, Rack
+from provision.rack.ssh import SshSettings, write_known_hosts
+from provision.supply.lock import StackLock, lock_sha256
+from provision.verdict import html, junit, schema
+from provision.verdict.model import Finding, NodeSummary, Verdict
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Where the forms of a verdict were written."""
+
+    verdict: Path
+    junit: Path
+    html: Path
+
+
+def judge(
+    rack: Rack,
+    lock: StackLock,
+    *,
+    run: str,
+    events: EventSink,
+    workdir: Path,
+    lock_path: Path | None = None,
+    ssh: SshSettings | None = None,
+) -> Verdict:
+    """Check every node of `rack`, ask every serving node a question, and give the verdict.
+
+    Args:
+        rack: the nodes to judge, and what is declared for them.
+        lock: the artefacts that they must hold.
+        run: the id of the run that this belongs to.
+        events: is told about every finding.
+        workdir: where the parts of the work are kept; made when missing.
+        lock_path: the lock's file; the rack's when None.
+        ssh: how to reach the nodes; by the inventory's own keys when None.
+
+    Raises:
+        OSError: `workdir` cannot be written.
+    """
+    started = time.time()
+    workdir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if ssh is None:
+        known_hosts = workdir / "known_hosts"
+        write_known_hosts(rack, known_hosts)
+        ssh = SshSettings(known_hosts)
+    examined = examine(rack, lock, ssh=ssh, events=events, workdir=workdir)
+    findings = [*examined.findings, *smoke(rack, events)]
+    return verdict_of(
+        rack,
+        examined,
+        findings,
+        run=run,
+        started=started,
+        inputs={"inventory": rack.sha256, "stack lock": lock_sha256(lock_path or rack.stack)},
+    )
+
+
+def verdict_of(
+    rack: Rack,
+    examined: Examination,
+    findings: list[Finding],
+    *,
+    run: str,
+    started: float,
+    inputs: dict[str, str],
+) -> Verdict:
+    """The verdict that findings make; nodes stand in the order of the inventory."""
+    order = {node.name: number for number, node in enumerate(rack.nodes)}
+    return Verdict(
+        kind="verify",
+        rack=rack.name,
+        run=run,
+        nodes=tuple(_summary(n, examined.facts.get(n.name, {})) for n in rack.nodes),
+        findings=tuple(sorted(findings, key=lambda f: (order[f.node], *f.check.split(".")[:1]))),
+        started=started,
+        ended=time.time(),
+        inputs=inputs,
+        rehearsal=examined.rehearsal,
+        tool=f"holdfast {__version__}",
+    )
+
+
+def _summary(node: Node, release: dict[str, str]) -> NodeSummary:
+    facts = {"address": node.address}
+    if release:
+        facts["system"] = release.get("PRETTY_NAME", "")
+        facts["kernel"] = f"{release.get('KERNEL', '')} {release.get('MACHINE', '')}".strip()
+    if node.hardware is not None and node.hardware.gpus is not None:
+        facts["GPUs"] = f"{node.hardware.gpus.count} x {node.hardware.gpus.model}"
+    if node.inference is not None:
+        facts["serves"] = f"{node.inference.model} on port {node.inference.port}"
+    return NodeSummary(
+        name=node.name,
+        groups=node.groups,
+        kind=node.kind,
+        position=node.position.unit if node.position else None,
+        height=node.position.height if node.position else 1,
+        facts=facts,
+    )
+
+
+def write_reports(verdict: Verdict, folder: Path) -> Reports:
+    """Write verdict.json, junit.xml and report.html into `folder`, each whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    made = Reports(folder / "verdict.json", folder / "junit.xml", folder / "report.html")
+    write_whole(made.verdict, schema.to_text(verdict))
+    write_whole(made.junit, junit.render(verdict))
+    write_whole(made.html, html.render(verdict))
+    return made

@@ -1,0 +1,67 @@
+"""`holdfast verify INVENTORY`: check every node, ask for an answer, give a verdict."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from provision.checks.report import judge, write_reports
+from provision.cli.inputs import load_rack
+from provision.cli.output import print_document
+from provision.core.events import NullSink
+from provision.core.exitcodes import ExitCode
+from provision.core.paths import state_home
+from provision.verdict import terminal
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("inventory", type=Path, help="the inventory of the rack")
+    parser.add_argument("--limit", metavar="PATTERN", help="only these nodes or groups")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write verdict.json, junit.xml and report.html there as well as in the run's folder",
+    )
+
+
+def run(args: argparse.Namespace) -> ExitCode:
+    """Judge the rack.
+
+    Raises:
+        HoldfastError: the inventory or the stack lock is wrong (exit code 2).
+    """
+    inputs = load_rack(args.inventory)
+    rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name = f"{stamp}-verify-{secrets.token_hex(2)}"
+    folder = state_home() / "runs" / name
+    verdict = judge(
+        rack,
+        inputs.lock,
+        run=name,
+        events=NullSink(),
+        workdir=folder / "checks",
+        lock_path=inputs.lock_path,
+    )
+    reports = write_reports(verdict, folder)
+    if args.report:
+        reports = write_reports(verdict, args.report)
+    if args.json:
+        print_document(verdict.to_json())
+    else:
+        tty = sys.stdout.isatty()
+        text = terminal.render(
+            verdict,
+            width=shutil.get_terminal_size().columns,
+            colour=terminal.colour_wanted(os.environ, tty=tty),
+            unicode=(sys.stdout.encoding or "").lower().startswith("utf"),
+        )
+        print(f"{text}\nreport: {reports.html}")
+    return verdict.exit_code
