@@ -180,12 +180,17 @@ class Ansible:
                     child.wait(timeout=self.grace)
                 raise
 
-    def close(self) -> None:
+    def disconnect(self) -> None:
         """Close the ssh connections that were kept open between playbooks."""
         for socket in self.place.sockets.glob("*"):
             argv = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "holdfast"]
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 subprocess.run(argv, capture_output=True, timeout=5, check=False)
+            socket.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close all connections and remove the folder of their sockets."""
+        self.disconnect()
         shutil.rmtree(self.place.sockets, ignore_errors=True)
 
 

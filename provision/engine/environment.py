@@ -102,6 +102,8 @@ def configuration(place: Place) -> str:
         "ssh_connection": {
             "ssh_args": " ".join(_quoted(word) for word in ssh_options(place)),
             "control_path_dir": str(place.sockets),
+            # The name that the checks use too, so that they share the open connections.
+            "control_path": "%(directory)s/%%C",
             "pipelining": "True",
         },
     }

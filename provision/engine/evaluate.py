@@ -7,7 +7,7 @@ the inventory asks for nothing of the kind, or the node's kind has no such thing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from provision.engine.unreachable import Cause, classify, shorten
@@ -16,6 +16,7 @@ from provision.verdict.model import Finding, Severity, Status
 
 RELEASES = ("9", "10")
 FAMILY = frozenset({"rhel", "fedora", "centos"})
+_EL = f"Enterprise Linux {' or '.join(RELEASES)}"
 ARCHES = ("x86_64", "aarch64")
 MIN_PYTHON = (3, 9)
 CLOCK_LIMIT_S = 120.0
@@ -31,26 +32,30 @@ OWN_PROCESSES = frozenset({"llama-server", "conmon", "rootlessport", "netavark",
 class Asked:
     """What preflight judges nodes against beside the inventory.
 
-    `platforms` are the (release, architecture) pairs that the stack lock has packages for, `run`
-    is the run that asks; its own lock on a node is no obstacle, nor is that of `takeover`.
+    `platforms` are the (release, architecture) pairs that the stack lock has packages for; `run`
+    is the run that asks; its own lock on a node is no obstacle, nor is that of `takeover`;
+    `models_mib` are the sizes of the lock's models.
     """
 
     platforms: frozenset[tuple[str, str]]
     run: str
     takeover: str | None = None
+    models_mib: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Sight:
     """What was seen of one node: `facts`, or why not (`error`).
 
-    `asked_at` and `seen_at` are Unix seconds on the controller before and after the look.
+    `asked_at` and `seen_at` are Unix seconds on the controller before and after the look;
+    `release` is what /etc/os-release calls the system where only that could be read.
     """
 
     facts: Mapping[str, Any] | None = None
     error: str | None = None
     asked_at: float = 0.0
     seen_at: float = 0.0
+    release: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ def _unseen(node: Node, sight: Sight) -> list[Finding]:
     for check in CHECKS:
         if check.id == cause.check:
             answer = _broken(cause, message)
+        elif check.id == "release" and sight.release:
+            answer = _apply(False, _EL, sight.release, "install EL 9 or 10 on the node")
         elif check.id in _BEFORE and order.index(check.id) < order.index(cause.check):
             answer = Answer(Status.PASS, check.title, f"got as far as: {cause.check}")
         else:
@@ -216,7 +223,7 @@ def _release(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answer:
     elif not like & FAMILY:
         seen += ", which is not of the EL family"
     ok = bool(like & FAMILY) and major in RELEASES
-    return _apply(ok, f"Enterprise Linux {' or '.join(RELEASES)}", seen, action)
+    return _apply(ok, _EL, seen, action)
 
 
 def _architecture(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answer:
@@ -235,20 +242,21 @@ def _architecture(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answ
 
 
 def _disk(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answer:
-    del sight, asked
+    del sight
     free = {str(path): int(mib) for path, mib in dict(facts["disk_free_mib"]).items()}
     if not free:
         raise ValueError("no file system was looked at")
     low = {path: mib for path, mib in free.items() if mib < DISK_FLOOR_MIB}
     seen = ", ".join(f"{path} {mib} MiB free" for path, mib in sorted((low or free).items()))
     expected = f"at least {DISK_FLOOR_MIB} MiB free everywhere"
-    models = next((free[p] for p in ("/srv/models", "/srv", "/") if p in free), None)
     wanted = node.hardware.disk_gib if node.hardware else None
     ok = not low
-    if wanted is not None and node.kind == "metal":
+    if wanted is not None:
         expected += f", {wanted} GiB for models"
-        if models is None:
-            raise ValueError("the file system of /srv/models was not looked at")
+        room = free[next((p for p in ("/srv/models", "/srv") if p in free), "/")]
+        # The model may lie there already, and then it is its own room that is missing.
+        model = asked.models_mib.get(node.inference.model, 0) if node.inference else 0
+        ok = ok and room + model >= wanted * 1024
     return _apply(ok, expected, seen, "free space on the node: df -h")
 
 

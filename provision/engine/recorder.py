@@ -33,7 +33,11 @@ class _Open:
 
 @dataclass
 class Tally:
-    """What one ansible process did on one node."""
+    """What one ansible process did on one node.
+
+    `reboot` says why a restart is asked for, by the last task that looked; `left` that the node
+    left the playbook before its end for that.
+    """
 
     tasks: int = 0
     finished: list[str] = field(default_factory=list)
@@ -41,6 +45,7 @@ class Tally:
     message: str | None = None
     unreachable: bool = False
     reboot: list[str] = field(default_factory=list)
+    left: bool = False
 
 
 class Recorder:
@@ -114,6 +119,7 @@ class Recorder:
             opened.task = str(line.get("task") or "")
         if line.get("reboot"):
             tally.reboot = [str(reason) for reason in line["reboot"]]
+            tally.left = tally.left or opened.phase == "node_restart"
         kept = ("task", "path", "status", "changes", "depends", "message", "check", "seconds")
         extra = ("ignored", "holder", "reboot")
         data = {k: line.get(k) for k in kept} | {k: line[k] for k in extra if k in line}

@@ -225,7 +225,7 @@ def write_history(root, entry):
 
 
 def reboot_reasons(root):
-    """Why a restart is asked for: one file a reason, its text is the reason."""
+    """Why a restart is asked for: one file a caller, one line a reason."""
     folder = os.path.join(root, REBOOT)
     reasons = []
     try:
@@ -235,10 +235,10 @@ def reboot_reasons(root):
     for name in names:
         try:
             with open(os.path.join(folder, name), encoding="utf-8") as stream:
-                text = stream.read(300).strip()
+                lines = [line.strip() for line in stream.read(4000).splitlines()]
         except (OSError, ValueError):
-            text = ""
-        reasons.append(text or name)
+            lines = []
+        reasons.extend([line for line in lines if line] or [name])
     return reasons
 
 

@@ -1,0 +1,267 @@
+"""One run from opening to closing: its folder, journal, controller lock and ansible processes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+
+from provision import __version__
+from provision.core.events import Event, EventSink, FileSink, Tee
+from provision.core.locks import FileLock, Held
+from provision.core.paths import state_home
+from provision.core.problems import HoldfastError, Problem, fail
+from provision.engine import journal
+from provision.engine.ansible import Ansible, socket_folder
+from provision.engine.environment import Place
+from provision.engine.journal import RunState
+from provision.engine.processes import ProcessId, end
+from provision.engine.runs import (
+    RunFolder,
+    RunRecord,
+    controller_name,
+    new_run,
+    new_run_id,
+    runs_home,
+)
+from provision.rack.model import Rack
+from provision.rack.ssh import SshSettings, write_known_hosts
+from provision.supply.lock import lock_sha256
+
+LEFTOVER_WAIT_S = 20.0
+"""How long an ansible process of a killed run may take to end by itself."""
+
+MAX_FORKS = 50
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run is asked to do.
+
+    `rack` holds the chosen nodes only; `command` is the command line as it was typed;
+    `takeover` names the one run whose node locks may be replaced; `resume` is the run to
+    continue.
+    """
+
+    rack: Rack
+    verb: str
+    command: tuple[str, ...]
+    takeover: str | None = None
+    resume: RunFolder | None = None
+
+
+class Session:
+    """A run while it goes on; use as a context manager.
+
+    On entry the controller's lock for this rack is taken (not for verbs that change nothing), the
+    run folder is made or opened again, and what a killed process of the run left on this machine
+    is ended.
+
+    Raises (on entry):
+        HoldfastError: another process works on the rack (exit code 3), or the inputs of the run
+            to resume have changed (exit code 2).
+        OSError: the state folder cannot be written.
+    """
+
+    def __init__(self, request: Request, watcher: EventSink) -> None:
+        self.request = request
+        self.record, self.folder, self.before = _open(request)
+        self._watcher = watcher
+        holder = {
+            "run": self.record.run,
+            "command": " ".join(request.command),
+            "controller": controller_name(),
+        }
+        path = state_home() / "locks" / f"{request.rack.name}.lock"
+        self._lock = FileLock(path, holder) if request.verb == "up" else None
+        self.sink: EventSink = watcher
+        self.ssh = SshSettings(self.folder.known_hosts)
+
+    def __enter__(self) -> Session:
+        if self._lock is not None:
+            try:
+                self._lock.__enter__()
+            except Held as held:
+                raise _locked(self.request.rack.name, held) from held
+        try:
+            self._start()
+        except BaseException:
+            self._unlock()
+            raise
+        return self
+
+    def _start(self) -> None:
+        request = self.request
+        if request.resume is None:
+            new_run(self.record)
+        else:
+            journal.mend(self.folder.journal)
+            end_leftovers(self.before)
+        self.sink = Tee([FileSink(self.folder.journal), self._watcher])
+        write_known_hosts(request.rack, self.folder.known_hosts)
+        place = Place(
+            self.folder.ansible,
+            socket_folder(),
+            request.rack.path,
+            self.folder.known_hosts,
+            forks=min(MAX_FORKS, max(1, len(request.rack.nodes))),
+            secrets=_secret_variables(request.rack),
+        )
+        self.ansible = Ansible(place, started=self._process_started)
+        self.shared_ssh = SshSettings(self.folder.known_hosts, control_dir=place.sockets)
+        data = {
+            "run": self.record.run,
+            "verb": request.verb,
+            "rack": request.rack.name,
+            "nodes": [node.name for node in request.rack.nodes],
+            "resumed": request.resume is not None,
+        }
+        self.sink.emit(Event("run.start", data=data, durable=True))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.ansible.close()
+        finally:
+            self._unlock()
+
+    def stage(self, stage: str, status: str | None = None, **data: object) -> None:
+        """Journal the start of a stage, or how it ended."""
+        kind = "stage.start" if status is None else "stage.end"
+        body: dict[str, object] = {"stage": stage, **data}
+        if status is not None:
+            body["status"] = status
+        self.sink.emit(Event(kind, data=body, durable=status is not None))
+
+    def state(self) -> RunState:
+        """What the run has done until now, by its journal."""
+        return journal.read_journal(self.folder.journal)
+
+    def _process_started(self, name: str, process: ProcessId) -> None:
+        data = {"name": name, "pid": process.pid, "start": process.start, "boot": process.boot}
+        self.sink.emit(Event("process.start", data=data, durable=True))
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.__exit__(None, None, None)
+
+
+def end_leftovers(state: RunState) -> None:
+    """End what a killed run left running on this machine.
+
+    Raises:
+        HoldfastError: a process does not end.
+    """
+    for process in state.processes:
+        if process.alive and not end(process, LEFTOVER_WAIT_S, wait_first=LEFTOVER_WAIT_S):
+            raise fail(
+                "left-behind",
+                f"process {process.pid} of the earlier run still works and does not end",
+                hint=f"look at it with `ps -fp {process.pid}`, end it, and resume again",
+            )
+
+
+def new_record(request: Request) -> RunRecord:
+    """The record of a new run."""
+    now = time.time()
+    rack = request.rack
+    return RunRecord(
+        run=new_run_id(now),
+        verb=request.verb,
+        rack=rack.name,
+        inventory=str(rack.path),
+        nodes=tuple(node.name for node in rack.nodes),
+        inputs=inputs_of(rack),
+        command=request.command,
+        controller=controller_name(),
+        pid=os.getpid(),
+        started=now,
+        versions=versions(),
+    )
+
+
+def inputs_of(rack: Rack) -> dict[str, str]:
+    """What a run reads, by sha256."""
+    return {"inventory": rack.sha256, "stack_lock": lock_sha256(rack.stack)}
+
+
+def versions() -> dict[str, str]:
+    """The versions that a run depends on, on this machine."""
+    try:
+        core = version("ansible-core")
+    except PackageNotFoundError:
+        core = "unknown"
+    return {"holdfast": __version__, "ansible-core": core, "python": platform.python_version()}
+
+
+def changed_inputs(record: RunRecord, now: dict[str, str]) -> list[str]:
+    """The inputs that are not what they were when the run began, by name."""
+    return sorted(name for name in now if record.inputs.get(name) != now[name])
+
+
+def _open(request: Request) -> tuple[RunRecord, RunFolder, RunState]:
+    if request.resume is None:
+        record = new_record(request)
+        return record, RunFolder(runs_home() / record.run), RunState()
+    record = request.resume.record()
+    _check_resumable(record, request)
+    return record, request.resume, journal.read_journal(request.resume.journal)
+
+
+def _check_resumable(record: RunRecord, request: Request) -> None:
+    problems = []
+    if record.verb != "up":
+        message = f"run {record.run} is a `{record.verb}`; only an `up` can be resumed"
+        problems.append(Problem("not-resumable", message))
+    if record.rack != request.rack.name:
+        message = f"run {record.run} is of rack {record.rack!r}, not {request.rack.name!r}"
+        problems.append(Problem("not-resumable", message))
+    for name in changed_inputs(record, inputs_of(request.rack)):
+        path = request.rack.path if name == "inventory" else request.rack.stack
+        words = name.replace("_", " ")
+        problems.append(
+            Problem(
+                "inputs-changed",
+                f"the {words} is not what it was when run {record.run} began",
+                where=str(path),
+                hint="start a new `holdfast up`, which looks at everything, or put the "
+                f"{words} back as it was",
+            )
+        )
+    if problems:
+        raise HoldfastError(problems)
+
+
+def _locked(rack: str, held: Held) -> HoldfastError:
+    holder = held.holder
+    since = holder.get("since")
+    age = f", for {time.time() - float(since):.0f} s" if since else ""
+    return fail(
+        "locked",
+        f"rack {rack} is held by process {holder.get('pid', '?')} of "
+        f"{holder.get('controller', 'this machine')}: run {holder.get('run', '?')}{age}"
+        f" ({holder.get('command', 'no command')})",
+        hint="wait for it to end; `holdfast status` shows how far it is",
+    )
+
+
+def _secret_variables(rack: Rack) -> tuple[str, ...]:
+    found = {
+        ref.target for node in rack.nodes for ref in node.secrets.values() if ref.kind == "env"
+    }
+    return tuple(sorted(found))
+
+
+def typed_command(argv: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The command line as it was typed; no option takes a secret."""
+    words = list(sys.argv if argv is None else argv)
+    return ("holdfast", *words[1:])
