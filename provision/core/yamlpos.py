@@ -40,8 +40,9 @@ _PREFIX = "tag:yaml.org,2002:"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SECRET_LINE = re.compile(
     r"(?i)((?:[\w.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key"
-    r"|tls[_-]?key|_pass))[\"']?\s*:\s*)\S.*"
+    r"|tls[_-]\w+|_pass))[\"']?\s*:\s*)\S.*"
 )
+_SECRET_URL = re.compile(r"(://)[^/\s@]+@")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def shown_line(lines: tuple[str, ...], number: int) -> str | None:
     """Line `number` (from 1) fit for a terminal: printable, short, and without secrets."""
     if not 1 <= number <= len(lines):
         return None
-    text = _SECRET_LINE.sub(r"\1(not shown)", lines[number - 1][:200])
+    text = _SECRET_URL.sub(r"\1(not shown)@", lines[number - 1][:200])
+    text = _SECRET_LINE.sub(r"\1(not shown)", text)
     return "".join(c if c.isprintable() else " " if c == "\t" else "\N{MIDDLE DOT}" for c in text)
 
 
@@ -470,7 +472,9 @@ def _short_tag(tag: str) -> str:
 
 def _words(error: yaml.MarkedYAMLError) -> str:
     """The parser's complaint in one sentence, without the places it repeats."""
-    parts = [part for part in (error.problem, error.context) if part]
+    begun = f" that begins on line {error.context_mark.line + 1}" if error.context_mark else ""
+    context = f"{error.context}{begun}" if error.context else None
+    parts = [part for part in (error.problem, context) if part]
     return "not valid YAML: " + ", ".join(parts) if parts else "not valid YAML"
 
 

@@ -43,6 +43,8 @@ def stack_path(declaration: Declaration) -> Path | None:
 
 def to_rack(declaration: Declaration, known: KnownNames) -> tuple[Rack | None, list[Problem]]:
     """Resolve and cross-check an opened inventory; see `load_inventory`."""
+    if not declaration.tree.usable:
+        return None, _once(declaration.problems)
     drafts = [_draft(declaration, host) for host in declaration.tree.hosts.values()]
     problems = declaration.problems + cross_check(declaration, drafts, known)
     problems = _once(problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic_core import PydanticCustomError
@@ -43,7 +43,8 @@ class Definition:
     ) -> Problem:
         """A problem with the value, or with what is at `inner` in it."""
         path = (*self.path, *inner)
-        return self.document.problem(code, message, path, key=key, value=value, hint=hint)
+        found = self.document.problem(code, message, path, key=key, value=value, hint=hint)
+        return replace(found, source=None) if code == "literal-secret" else found
 
     @property
     def position(self) -> Position:
@@ -76,7 +77,10 @@ class Host:
 
 
 class Tree:
-    """All groups and hosts of one inventory document."""
+    """All groups and hosts of one inventory document.
+
+    `usable` is False when the document is no inventory at all; nothing else is worth saying then.
+    """
 
     def __init__(self, document: YamlDocument) -> None:
         self.document = document
@@ -85,10 +89,11 @@ class Tree:
             name: Group(name, (name,)) for name in ("all", "ungrouped")
         }
         self.hosts: dict[str, Host] = {}
-        if self._is_inventory():
+        self.usable = self._is_inventory()
+        if self.usable:
             assert isinstance(document.data, dict)
             for name, body in document.data.items():
-                self._group(name, body, (name,))
+                self._group(name, body, (name,), None)
         self._finish()
 
     def ancestors(self, names: Iterable[str]) -> set[str]:
@@ -149,8 +154,8 @@ class Tree:
             return False
         return True
 
-    def _group(self, name: Hashable, body: object, path: KeyPath) -> str | None:
-        """Take one group, and what is below it; returns its name unless it is unusable."""
+    def _declare(self, name: Hashable, path: KeyPath) -> Group | None:
+        """The group of that name, made when it is new; None when it cannot be one."""
         if not self._name_ok(name, path, "group"):
             return None
         assert isinstance(name, str)
@@ -164,10 +169,18 @@ class Tree:
                 self.complain("too-many", f"more than {MAX_GROUPS} groups", path)
                 return None
             self.groups[name] = Group(name, path)
-        group = self.groups[name]
+        return self.groups[name]
+
+    def _group(self, name: Hashable, body: object, path: KeyPath, parent: Group | None) -> None:
+        """Take one group and what is below it."""
+        group = self._declare(name, path)
+        if group is None:
+            return
+        if parent is not None:
+            # Before its members, so that a cycle is found where it closes in reading order.
+            self._adopt(parent, group.name, path)
         for section, content in self._mapping(body, path, f"the group {name!r}").items():
             self._section(group, section, content, (*path, section))
-        return name
 
     def _section(self, group: Group, section: Hashable, content: object, path: KeyPath) -> None:
         if section not in SECTIONS:
@@ -188,9 +201,7 @@ class Tree:
             if section == "hosts":
                 self._hosts(group, key, body, (*path, key))
             else:
-                child = self._group(key, body, (*path, key))
-                if child is not None:
-                    self._adopt(group, child, (*path, key))
+                self._group(key, body, (*path, key), group)
 
     def _mapping(self, value: object, path: KeyPath, what: str) -> dict[Hashable, object]:
         if isinstance(value, dict):

@@ -162,6 +162,8 @@ def _say(
     if error in _LIMITS:
         words, name = _LIMITS[error]
         return "out-of-range", f"{what} is {words} {context[name]}, not {shown(given)}", "", False
+    if error == "finite_number":
+        return "out-of-range", f"{what} is a finite number, not {shown(given)}", "", False
     if error == "literal_error":
         choices = [c.strip("' ") for c in re.split(r",| or ", str(context["expected"]))]
         return (
