@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from provision.verdict.elevation import Column, columns
-from provision.verdict.issues import all_findings, issues
+from provision.verdict.issues import Issue, all_findings, issues, issues_of
 from provision.verdict.model import Finding, NodeSummary, Status, Verdict, count, worst
 from provision.verdict.text import clean, one_line, shorten
 from provision.verdict.words import LOOKS, duration, headline, moment, plural
@@ -47,6 +47,7 @@ class NodePage:
     status: Status
     node: NodeSummary
     counts: dict[str, int]
+    issues: tuple[Issue, ...]
     groups: tuple[tuple[str, tuple[Finding, ...]], ...]
     cells: tuple[Cell, ...]
     printed: bool
@@ -179,6 +180,7 @@ def _pages(verdict: Verdict) -> dict[str, NodePage]:
             status=status,
             node=summaries.get(name) or NodeSummary(name, kind=""),
             counts=count(own),
+            issues=issues_of(own),
             groups=tuple((g, fs) for g, fs in groups.items() if fs),
             cells=tuple(_cell(g, fs) for g, fs in groups.items()),
             printed=len(found) <= _PRINTED or status is not Status.PASS,

@@ -59,10 +59,15 @@ def all_findings(verdict: Verdict) -> tuple[Finding, ...]:
 
 
 def issues(verdict: Verdict) -> tuple[Issue, ...]:
-    """All failing, unknown and waived findings, the gravest first."""
+    """All failing, unknown and waived findings of a rack, the gravest first."""
+    return issues_of(all_findings(verdict))
+
+
+def issues_of(findings: Iterable[Finding]) -> tuple[Issue, ...]:
+    """The failing, unknown and waived ones of `findings`, the gravest first."""
     causes: dict[tuple[str, ...], list[Finding]] = {}
     others: list[Finding] = []
-    for finding in all_findings(verdict):
+    for finding in findings:
         if finding.status is Status.UNKNOWN:
             causes.setdefault(_cause(finding), []).append(finding)
         elif finding.status in _STATUSES:

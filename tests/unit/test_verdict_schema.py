@@ -116,6 +116,13 @@ def test_every_mistake_is_reported_with_its_place() -> None:
     assert "nodes[1].name" in text
 
 
+def test_values_are_not_guessed() -> None:
+    document = sample(2).to_json()
+    document["findings"][0]["seconds"] = "3"
+    document["rehearsal"] = "yes"
+    assert len(refused(json.dumps(document)).problems) == 2
+
+
 def test_a_file_cannot_claim_what_its_findings_deny() -> None:
     read = schema.from_json(broken(status="pass", counts={}, missing=[]))
     assert read.status is Status.FAIL
