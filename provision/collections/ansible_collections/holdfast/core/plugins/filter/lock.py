@@ -9,6 +9,7 @@ missing from the lock and never guess another version.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 from typing import Any
@@ -176,6 +177,21 @@ def lock_model(lock: Any, name: str, override: str | None = None) -> dict[str, A
     raise LockError("the stack lock has no model {0!r}".format(name))
 
 
+def lock_summary(lock: Any, rack: str = "") -> dict[str, str]:
+    """What a node records about where it comes from: names of rack and lock, the lock's digest."""
+    body = read(lock)
+    digest = ""
+    if not isinstance(lock, dict):
+        with open(str(lock), "rb") as stream:
+            digest = hashlib.sha256(stream.read()).hexdigest()
+    return {
+        "schema": "holdfast.node/1",
+        "rack": str(rack),
+        "stack": str(body.get("name", "")),
+        "stack_sha256": digest,
+    }
+
+
 class FilterModule:
     """Gives the filters to Ansible."""
 
@@ -189,4 +205,5 @@ class FilterModule:
             "lock_subscribed": lock_subscribed,
             "lock_image": lock_image,
             "lock_model": lock_model,
+            "lock_summary": lock_summary,
         }

@@ -54,7 +54,8 @@ def wanted(params: dict[str, Any]) -> set[tuple[str, str]]:
     found = {("service", name) for name in params["services"]}
     found |= {("port", port) for port in params["ports"]}
     for item in params["rules"]:
-        found.add(("rich-rule", rule(item["port"], item["protocol"], item["source"])))
+        for source in item["sources"]:
+            found.add(("rich-rule", rule(item["port"], item["protocol"], source)))
     return found
 
 

@@ -10,15 +10,15 @@ _SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]\s*$")
 _ENABLED = re.compile(r"^enabled\s*[=:]\s*(?P<value>\S+)\s*$", re.IGNORECASE)
 _ONE = (
     "\n[{id}]\nname={name}\nbaseurl={baseurl}\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=1\n"
-    "gpgkey={gpgkey}\nskip_if_unavailable=0\n"
+    "gpgkey=file://{keys}/RPM-GPG-KEY-{key}\nskip_if_unavailable=0\n"
 )
 _OFF = frozenset({"0", "no", "false", "off"})
 
 
-def render(repositories: list[dict[str, str]]) -> str:
+def render(repositories: list[dict[str, str]], key_directory: str) -> str:
     """The text of a repository file; every repository has its own key and both checks on."""
     parts = ["# Written by Holdfast from the stack lock; changes here do not last.\n"]
-    parts += [_ONE.format(**repository) for repository in repositories]
+    parts += [_ONE.format(keys=key_directory, **repository) for repository in repositories]
     return "".join(parts)
 
 

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright: Holdfast contributors
 # SPDX-License-Identifier: Apache-2.0
 """Keep what a firewalld zone lets in."""
@@ -56,7 +55,7 @@ options:
     elements: str
     default: []
   rules:
-    description: Ports to let in from one network.
+    description: Ports to let in from some networks only.
     type: list
     elements: dict
     default: []
@@ -69,9 +68,10 @@ options:
         description: The protocol.
         type: str
         default: tcp
-      source:
-        description: The network or address that may reach it.
-        type: str
+      sources:
+        description: The networks and addresses that may reach it. Empty lets nobody in.
+        type: list
+        elements: str
         required: true
   exclusive:
     description: Take away what no owner asked for.
@@ -114,7 +114,7 @@ EXAMPLES = r"""
     owner: inference
     rules:
       - port: 8443
-        source: "{{ campus }}"
+        sources: ["{{ campus }}"]
 """
 
 RETURN = r"""
@@ -141,7 +141,7 @@ ARGUMENTS = {
         "options": {
             "port": {"type": "int", "required": True},
             "protocol": {"type": "str", "default": "tcp"},
-            "source": {"type": "str", "required": True},
+            "sources": {"type": "list", "elements": "str", "required": True},
         },
     },
     "exclusive": {"type": "bool", "default": False},

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright: Holdfast contributors
 # SPDX-License-Identifier: Apache-2.0
 """Keep a model's files on a node exactly as the stack lock names them."""

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright: Holdfast contributors
 # SPDX-License-Identifier: Apache-2.0
 """See whether a node can run containers as Holdfast runs them."""

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright: Holdfast contributors
 # SPDX-License-Identifier: Apache-2.0
 """Keep the repositories of a stack lock, and no others, enabled."""
@@ -47,10 +46,14 @@ options:
         description: Where it lies.
         type: str
         required: true
-      gpgkey:
-        description: The key that signs its packages and metadata, as an address of a local file.
+      key:
+        description: The name of the key that signs its packages and metadata.
         type: str
         required: true
+  key_directory:
+    description: Where C(holdfast.core.rpm_keys) wrote the keys.
+    type: path
+    default: /etc/pki/rpm-gpg
   file:
     description: The repository file.
     type: path
@@ -89,7 +92,7 @@ EXAMPLES = r"""
       - id: site-base
         name: Base
         baseurl: "{{ mirror }}/base"
-        gpgkey: file:///etc/pki/rpm-gpg/RPM-GPG-KEY-site
+        key: site
 """
 
 RETURN = r"""
@@ -114,9 +117,10 @@ ARGUMENTS = {
             "id": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
             "baseurl": {"type": "str", "required": True},
-            "gpgkey": {"type": "str", "required": True, "no_log": False},
+            "key": {"type": "str", "required": True, "no_log": False},
         },
     },
+    "key_directory": {"type": "path", "default": "/etc/pki/rpm-gpg", "no_log": False},
     "file": {"type": "path", "default": "/etc/yum.repos.d/holdfast.repo"},
     "others": {"type": "str", "choices": ["disable", "report", "keep"], "default": "disable"},
     "keep": {"type": "list", "elements": "str", "default": []},
@@ -174,9 +178,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     outcome = Outcome(module)
     params = module.params
-    own_file(
-        outcome, params["file"], render(params["repositories"]) if params["repositories"] else ""
-    )
+    text = render(params["repositories"], params["key_directory"])
+    own_file(outcome, params["file"], text if params["repositories"] else "")
     found = other_files(outcome, params["file"], params["others"], set(params["keep"]))
     if found and params["others"] == "report":
         module.warn("enabled beside the stack lock's repositories: {0}".format(", ".join(found)))

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright: Holdfast contributors
 # SPDX-License-Identifier: Apache-2.0
 """Compare the rpm database with packages of a stack lock."""
