@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
+from typing import Self
 
 from provision import __version__
 from provision.core.events import Event, EventSink, FileSink, Tee
 from provision.core.locks import FileLock, Held
-from provision.core.paths import state_home
+from provision.core.paths import playbook, state_home
 from provision.core.problems import HoldfastError, Problem, fail
 from provision.engine import journal
 from provision.engine.ansible import Ansible, socket_folder
+from provision.engine.apply import phases_of
 from provision.engine.environment import Place
 from provision.engine.journal import RunState
 from provision.engine.processes import ProcessId, end
@@ -82,7 +84,7 @@ class Session:
         self.sink: EventSink = watcher
         self.ssh = SshSettings(self.folder.known_hosts)
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         if self._lock is not None:
             try:
                 self._lock.__enter__()
@@ -119,9 +121,13 @@ class Session:
             "verb": request.verb,
             "rack": request.rack.name,
             "nodes": [node.name for node in request.rack.nodes],
+            "phases": list(phases_of(playbook("site"))),
             "resumed": request.resume is not None,
         }
         self.sink.emit(Event("run.start", data=data, durable=True))
+        own = ProcessId.of(os.getpid())
+        if own is not None:
+            self._process_started("holdfast", own)
 
     def __exit__(
         self,

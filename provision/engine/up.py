@@ -120,7 +120,7 @@ def _up(
     for stopped in report.plan.stopped:
         stop = stopped.stop
         assert stop is not None
-        _settle(session, report, {stopped.node: NodeResult(False, stop.phase, stop.message)})
+        _note(session, report, stopped.node, NodeResult(False, stop.phase, stop.message))
     if waves.over_budget(_failed(report), budget):
         return report.ended(ExitCode.NOT_DONE, "plan-stopped")
     if not _apply(session, report, before):
@@ -161,23 +161,28 @@ def _preflight(session: Session, lock: StackLock, report: Report, budget: int) -
     ok = not waves.over_budget(len(refused), budget) and len(refused) < len(request.rack.nodes)
     session.stage("preflight", "ok" if ok else "refused", refused=list(refused))
     for node in refused:
-        word = "refused by preflight"
-        _settle(session, report, {node: NodeResult(False, "preflight", word)})
+        _note(session, report, node, NodeResult(False, "preflight", "refused by preflight"))
     return ok
 
 
 def _take_or_make_plan(session: Session, before: RunState, report: Report) -> None:
-    """On a resume the plan of the run stands; it says which nodes the run is for."""
-    if before.stage_done("plan"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            report.plan = Plan.from_json(
-                json.loads(session.folder.plan.read_text(encoding="utf-8"))
-            )
-            return
+    """On a resume the plan of the run stands, unless it lacks a node that is there now."""
     left_out = set(report.results)
     rack = session.request.rack
+    kept = _kept_plan(session) if before.stage_done("plan") else None
+    wanted = {node.name for node in rack.nodes} - left_out
+    if kept is not None and wanted <= {p.node for p in kept.nodes}:
+        report.plan = Plan(tuple(p for p in kept.nodes if p.node in wanted))
+        return
     chosen = tuple(node for node in rack.nodes if node.name not in left_out)
     _plan(session, rack.model_copy(update={"nodes": chosen}), report)
+
+
+def _kept_plan(session: Session) -> Plan | None:
+    try:
+        return Plan.from_json(json.loads(session.folder.plan.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _plan(session: Session, rack: Rack, report: Report) -> None:
@@ -221,15 +226,14 @@ def _apply(session: Session, report: Report, before: RunState) -> bool:
     applier = Applier(session.ansible, _restarter(session), session.sink, holding)
     here = {node.name for node in rack.nodes}
     changing = [n for n in report.plan.changing if n in here and n not in report.results]
-    for node in rack.nodes:
-        if node.name not in changing and node.name not in report.results:
-            _settle(session, report, {node.name: NodeResult(True, None, "nothing to change")})
+    for name in sorted(here - set(changing) - set(report.results)):
+        _note(session, report, name, NodeResult(True, None, "nothing to change"))
     session.stage("apply")
     for wave in waves.split(changing, rack.waves.sizes):
         todo = _todo(wave.nodes, applier.phases, before)
         for node in wave.nodes:
             if node not in todo:
-                _settle(session, report, {node: NodeResult(True, None, "finished before")})
+                _note(session, report, node, NodeResult(True, None, "finished before"))
         if not todo:
             continue
         data = {"wave": wave.number, "nodes": list(todo)}
@@ -260,11 +264,15 @@ def _todo(
     return todo
 
 
+def _note(session: Session, report: Report, node: str, result: NodeResult) -> None:
+    report.results[node] = result
+    emit_node_end(session.sink, node, result)
+
+
 def _settle(session: Session, report: Report, results: Mapping[str, NodeResult]) -> None:
     for node, result in results.items():
-        report.results[node] = result
-        emit_node_end(session.sink, node, result)
-        if not result.ok and result.phase != "preflight":
+        _note(session, report, node, result)
+        if not result.ok:
             where = f"{result.phase}: " if result.phase else ""
             report.problems.append(
                 Problem(

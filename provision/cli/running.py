@@ -1,0 +1,83 @@
+"""What the verbs that run the engine share: options, interruption, and how a run is told."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from provision.core.exitcodes import ExitCode
+from provision.core.problems import HoldfastError, Problem
+from provision.engine.status import node_to_json
+from provision.engine.up import Report
+
+SCHEMA = "holdfast.report/1"
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every verb that works on the nodes of an inventory."""
+    parser.add_argument("inventory", type=Path, help="the inventory of the rack")
+    parser.add_argument(
+        "--limit",
+        metavar="PATTERN",
+        help="only these nodes: names, groups and shell patterns, with commas between them",
+    )
+    parser.add_argument(
+        "--events",
+        type=Path,
+        metavar="FILE",
+        help="append every event to FILE as well, one JSON object a line",
+    )
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the run in good order, as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    before = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def document(report: Report) -> dict[str, Any]:
+    """What `--json` prints of a run."""
+    from provision.engine.journal import read_journal
+    from provision.engine.runs import RunFolder
+
+    folder = RunFolder(report.folder)
+    state = read_journal(folder.journal)
+    names = list(folder.record().nodes)
+    found = report.preflight
+    return {
+        "schema": SCHEMA,
+        "run": report.run,
+        "folder": str(report.folder),
+        "exit_code": int(report.exit_code),
+        "reason": report.reason,
+        "problems": [p.to_json() for p in report.problems],
+        "preflight": [f.to_json() for f in found.findings] if found else [],
+        "plan": report.plan.to_json() if report.plan else None,
+        "nodes": [node_to_json(name, state.node(name)) for name in names],
+        "verdict": report.verdict.to_json() if report.verdict else None,
+    }
+
+
+def same_run(name: str) -> HoldfastError:
+    """The mistake of naming one run both to resume and to replace."""
+    problem = Problem(
+        "usage",
+        f"--resume and --break-lock both name {name}",
+        hint="a run needs no permission to replace its own lock; leave --break-lock out",
+    )
+    return HoldfastError([problem], ExitCode.USAGE)

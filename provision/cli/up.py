@@ -1,0 +1,137 @@
+"""`holdfast up INVENTORY`: bring a rack to what its inventory says, and verify it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from provision.cli.inputs import Inputs, load_rack
+from provision.cli.live import Watch, watching
+from provision.cli.output import coloured, print_document, print_problems
+from provision.cli.running import add_common, document, same_run, terminating
+from provision.core.events import EventSink
+from provision.core.exitcodes import ExitCode
+from provision.engine.plan import Plan, render
+from provision.engine.runs import RunFolder, find_run
+from provision.engine.session import Request, Session, typed_command
+from provision.engine.up import Judge, Report, up
+from provision.rack.model import Rack
+from provision.rack.ssh import SshSettings
+from provision.verdict.model import Verdict
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_common(parser)
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="continue this run (`last` for the latest) and skip what it finished",
+    )
+    parser.add_argument(
+        "--break-lock",
+        metavar="RUN",
+        help="replace the node locks of this run, which is known to be dead",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write verdict.json, junit.xml and report.html there as well as in the run's folder",
+    )
+
+
+def run(args: argparse.Namespace) -> ExitCode:
+    """Bring the rack up.
+
+    Raises:
+        HoldfastError: the inventory is wrong (exit code 2), the rack is held by another process,
+            or the run to resume cannot be resumed (3).
+    """
+    inputs = load_rack(args.inventory)
+    rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
+    resumed = find_run(args.resume, rack.name) if args.resume else None
+    if resumed is not None:
+        rack = _rack_of_run(inputs.rack, resumed, args.limit)
+        if args.break_lock == resumed.run:
+            raise same_run(resumed.run)
+    request = Request(rack, "up", typed_command(), args.break_lock, resumed)
+    with (
+        terminating(),
+        watching(as_json=args.json, events=args.events) as watch,
+        Session(request, watch.sink) as session,
+    ):
+        report = up(session, inputs.lock, _judge(inputs), lambda plan: _show(watch, plan))
+    shown = _reports(report, args.report)
+    if args.json:
+        print_document(document(report))
+    elif watch.shown != "events":
+        _tell(report, shown)
+    if not args.json:
+        print_problems(report.problems)
+    return report.exit_code
+
+
+def _rack_of_run(rack: Rack, folder: RunFolder, limit: str | None) -> Rack:
+    """The nodes that the run was for, or those of them that `limit` names."""
+    chosen = set(folder.record().nodes)
+    if limit:
+        chosen &= {node.name for node in rack.limit(limit).nodes}
+    nodes = tuple(node for node in rack.nodes if node.name in chosen)
+    return rack.model_copy(update={"nodes": nodes})
+
+
+def _judge(inputs: Inputs) -> Judge:
+    from provision.checks.report import judge
+
+    def verdict(rack: Rack, run: str, workdir: Path, ssh: SshSettings, sink: EventSink) -> Verdict:
+        return judge(
+            rack,
+            inputs.lock,
+            run=run,
+            events=sink,
+            workdir=workdir,
+            lock_path=inputs.lock_path,
+            ssh=ssh,
+        )
+
+    return verdict
+
+
+def _show(watch: Watch, plan: Plan) -> None:
+    watch.say(render(plan, bold=watch.shown == "table" and coloured(sys.stdout)))
+
+
+def _reports(report: Report, also: Path | None) -> Path | None:
+    """Write the verdict's files; returns the page for a person."""
+    if report.verdict is None:
+        return None
+    from provision.checks.report import write_reports
+
+    made = write_reports(report.verdict, report.folder)
+    if also is not None:
+        made = write_reports(report.verdict, also)
+    return made.html
+
+
+def _tell(report: Report, page: Path | None) -> None:
+    """Say how the run ended."""
+    changed = [n.node for n in report.plan.nodes if not n.nothing] if report.plan else []
+    if report.plan is not None and not changed and report.plan.nodes:
+        looked = max(n.looked for n in report.plan.nodes)
+        print(f"looked at {len(report.plan.nodes)} nodes, {looked} tasks each: nothing to change")
+    if report.verdict is not None:
+        from provision.verdict import terminal
+
+        text = terminal.render(
+            report.verdict,
+            width=shutil.get_terminal_size().columns,
+            colour=terminal.colour_wanted(os.environ, tty=sys.stdout.isatty()),
+            unicode=(sys.stdout.encoding or "").lower().startswith("utf"),
+        )
+        print(text, end="")
+    print(f"run: {report.run}")
+    print(f"report: {page}" if page else f"folder: {report.folder}")
