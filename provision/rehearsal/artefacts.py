@@ -218,11 +218,14 @@ def _within(package: rpms.Package, names: set[str]) -> rpms.Package:
     return rpms.Package(**{**package.__dict__, "requires": requires})
 
 
-_LEFT_OUT = ("--exclude=./usr/share/man", "--exclude=./usr/share/locale", "--exclude=./etc/init.d")
+_FIREWALL_POLICY = "org.fedoraproject.FirewallD1"
+_LEFT_OUT = ("--exclude=./usr/share/man", "--exclude=./usr/share/locale", "--exclude=./etc/init.d",
+             "--exclude=./var/lib/chrony")  # fmt: skip
 
 _BRIDGED: dict[str, tuple[str, ...]] = {
     "chrony": ("/etc/chrony.conf", "/etc/chrony.keys", "/etc/sysconfig/chronyd",
                "/usr/lib/systemd/system/chronyd.service"),
+    "firewalld": (f"/usr/share/polkit-1/actions/{_FIREWALL_POLICY}.policy",),
 }  # fmt: skip
 """Paths that `_bridge` adds to a package."""
 
@@ -246,6 +249,10 @@ def _bridge(tree: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    # Debian chooses the policy when the package is configured; EL ships the server's.
+    actions = tree / "usr/share/polkit-1/actions"
+    shutil.copyfile(actions / f"{_FIREWALL_POLICY}.server.policy.choice",
+                    actions / f"{_FIREWALL_POLICY}.policy")  # fmt: skip
     etc = tree / "etc"
     (etc / "sysconfig").mkdir(parents=True, exist_ok=True)
     settings = ("driftfile /var/lib/chrony/drift", "makestep 1.0 3", "user chrony")

@@ -76,6 +76,7 @@ def _register(recipe: Recipe, release: str, part: Path, held: str, info: dict[st
                 summary=summary or name,
                 licence=licence_of(tree / f"usr/share/doc/{name}/copyright"),
                 paths=tuple(path for path in listing.splitlines() if path != "/."),
+                provides=recipe.provides.get(name, ()),
             )
         )
     copy = part / "buildroot"

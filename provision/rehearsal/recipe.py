@@ -31,6 +31,7 @@ class Recipe:
     el_names: dict[str, str]
     removed: tuple[str, ...]
     scripts: dict[str, str]
+    provides: dict[str, tuple[str, ...]]
     digest_source: bytes
 
     def el_name(self, package: str) -> str:
@@ -53,5 +54,6 @@ def load_recipe() -> Recipe:
         el_names=dict(data["el_names"]),
         removed=tuple(data["removed"]),
         scripts=dict(data["scripts"]),
+        provides={name: tuple(given) for name, given in data["provides"].items()},
         digest_source=text,
     )

@@ -48,6 +48,7 @@ Summary: {summary}
 License: {licence}
 AutoReqProv: no
 {requires}
+{provides}
 %description -n {name}
 {summary}
 Rebuilt from Debian's {source} {debian_version} for a Holdfast rehearsal node.
@@ -67,6 +68,7 @@ class Package:
     licence: str
     paths: tuple[str, ...]
     requires: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
     post: str = ""
 
     @property
@@ -120,6 +122,7 @@ def build_rpms(
                 summary=package.summary,
                 licence=package.licence,
                 requires="\n".join(f"Requires: {name}" for name in package.requires),
+                provides="\n".join(f"Provides: {name}" for name in package.provides),
                 source=package.source,
                 debian_version=package.debian_version,
                 post=f"%post -n {package.name}\n{package.post}\n" if package.post else "",
