@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,6 +128,50 @@ Editors: [stack.schema.json](../../provision/supply/stack.schema.json).
 """
 
 
+def roles_page() -> str:
+    """docs/reference/roles.md: every role's interface, from its own argument_specs."""
+    import yaml
+
+    parts = [NOTE, ROLES_INTRODUCTION]
+    for spec in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
+        main = yaml.safe_load(spec.read_text(encoding="utf-8"))["argument_specs"]["main"]
+        parts.append(f"## {spec.parents[1].name}\n\n{main['short_description']}.\n")
+        parts.append(_sentences(main.get("description", "")) + "\n")
+        rows = [_option_row(name, option) for name, option in main.get("options", {}).items()]
+        if rows:
+            parts += ["| variable | type | default | meaning |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
+ROLES_INTRODUCTION = """\
+# The roles
+
+Each role is usable alone; these are its variables. In a rack they are not set by hand: the
+playbooks fill them from the inventory and the stack lock.
+"""
+
+_MARKUP = re.compile(r"\b[BCIMV]\(([^)]*)\)")
+
+
+def _sentences(text: str | list[str]) -> str:
+    """Ansible's documentation markup as Markdown, on one line."""
+    joined = " ".join(text) if isinstance(text, list) else text
+    return _MARKUP.sub(r"`\1`", joined).strip()
+
+
+def _option_row(name: str, option: dict[str, Any]) -> str:
+    kind = option.get("type", "str")
+    if "elements" in option:
+        kind += f" of {option['elements']}"
+    default = "required" if option.get("required") else ""
+    if "default" in option:
+        default = f"`{_cell(json.dumps(option['default'], ensure_ascii=False))}`"
+    meaning = _sentences(option.get("description", ""))
+    if "choices" in option:
+        meaning += f" One of {', '.join(f'`{choice}`' for choice in option['choices'])}."
+    return f"| `{name}` | {kind} | {default} | {_cell(meaning)} |"
+
+
 def _object_table(title: str, body: dict[str, Any], schema: dict[str, Any]) -> str:
     required = set(body.get("required", ()))
     rows = [
@@ -170,6 +215,7 @@ def _fenced(text: str) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "provision/supply/stack.schema.json": stack_schema,
     "docs/reference/stack-lock.md": stack_page,
+    "docs/reference/roles.md": roles_page,
     "docs/reference/cli.md": cli_page,
 }
 

@@ -1,0 +1,59 @@
+"""The documentation leads somewhere: its links exist, and its commands are ones that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from provision.cli.main import build_verb_parser
+from provision.cli.registry import VERBS
+from provision.core.problems import HoldfastError
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def broken_links(page: Path) -> list[str]:
+    """Relative links of a page that lead to nothing."""
+    targets = LINK.findall(page.read_text(encoding="utf-8"))
+    return [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    assert broken_links(page) == []
+
+
+def test_planted_broken_link_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("[a](page.md) [b](nowhere.md) [c](#here)")
+    assert broken_links(page) == ["nowhere.md"]
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Every `holdfast ...` line in the console blocks of the pages."""
+    found = []
+    for page in PAGES:
+        inside = False
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.startswith("```"):
+                inside = line == "```console"
+            elif inside and (said := line.removeprefix("$ ").split("#")[0].split()):
+                if said[0] == "holdfast":
+                    found.append((page.name, said[1:]))
+    return found
+
+
+def test_commands_in_the_documentation_exist():
+    said = commands()
+    assert len(said) >= 8
+    wrong = []
+    for page, (verb, *words) in said:
+        try:
+            build_verb_parser(verb, VERBS[verb]).parse_args(words)
+        except (KeyError, HoldfastError) as error:
+            wrong.append(f"{page}: holdfast {verb} {' '.join(words)}: {error}")
+    assert wrong == []
