@@ -12,6 +12,7 @@ from provision.supply.lock import StackLock
 
 MODEL_ROOT = "/srv/models"
 UNIT = "holdfast-inference.service"
+MANIFESTS = "/etc/holdfast/models"
 CONTAINER = "holdfast-inference"
 SECRETS = (
     "holdfast-inference-api-key",
@@ -38,13 +39,17 @@ class Package(_Part):
 
 
 class Repository(_Part):
-    """A locked repository: where it is, and the fingerprint of the key behind it."""
+    """A locked repository: where it is, and the fingerprint of the key behind it.
+
+    One that a subscription brings keeps the vendor's own address and settings.
+    """
 
     id: str
     address: str
     fingerprint: str
     release: str
     arch: str
+    subscribed: bool = False
 
 
 class ModelFile(_Part):
@@ -86,6 +91,8 @@ class Expected(_Part):
     """Everything that is declared for one node."""
 
     node: str
+    rack: str
+    stack_sha256: str
     kind: str
     ssh_port: int
     repositories: tuple[Repository, ...]
@@ -105,14 +112,22 @@ class Expected(_Part):
         return tuple(p for p in self.packages if p.el == el and p.arch in (arch, "noarch"))
 
 
-def expected_of(rack: Rack, lock: StackLock, node: Node) -> Expected:
+def expected_of(rack: Rack, lock: StackLock, node: Node, stack_sha256: str) -> Expected:
     """What `node` should be.
+
+    Args:
+        rack: the rack that it belongs to.
+        lock: the stack lock.
+        node: the node.
+        stack_sha256: the digest of the lock's file.
 
     Raises:
         KeyError: the lock lacks what the node serves; loading the inventory finds that first.
     """
     return Expected(
         node=node.name,
+        rack=rack.name,
+        stack_sha256=stack_sha256,
         kind=node.kind,
         ssh_port=node.port,
         repositories=tuple(
@@ -122,6 +137,7 @@ def expected_of(rack: Rack, lock: StackLock, node: Node) -> Expected:
                 fingerprint=lock.keys[r.key].fingerprint.lower(),
                 release=r.release,
                 arch=r.arch,
+                subscribed=lock.origins[r.origin].kind == "subscription" and not rack.origin,
             )
             for r in lock.repositories
         ),

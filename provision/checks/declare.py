@@ -35,6 +35,10 @@ class CouldNotLook(Exception):
     """The check could not see what it has to judge; the finding is `unknown`."""
 
 
+class Absent(AssertionError):
+    """What every check of this part needs is not there: the finding is `fail`."""
+
+
 @dataclass(frozen=True)
 class Check:
     """What a check is.
@@ -69,6 +73,7 @@ class Looker(Protocol):
 
         Raises:
             CouldNotLook: the node or this part of it could not be looked at.
+            Absent: it was looked for, and is not there.
         """
         ...
 

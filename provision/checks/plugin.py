@@ -21,7 +21,7 @@ import pytest
 import testinfra
 
 from provision.checks import shipping
-from provision.checks.declaration import CONTAINER, HIDDEN, UNIT, Expected
+from provision.checks.declaration import CONTAINER, HIDDEN, MANIFESTS, UNIT, Expected
 from provision.checks.declare import ATTRIBUTE, Check, CouldNotLook, NotApplicable
 from provision.checks.shipping import Answer, Run, Sight, Unreachable
 from provision.checks.target import Job, Target
@@ -242,7 +242,12 @@ def asks(expected: Expected) -> dict[str, Any]:
     }
     if expected.serving is not None:
         told["model_store"] = {"directory": expected.serving.directory}
-        told["inference"] = {"unit": UNIT, "container": CONTAINER, "secrets": list(HIDDEN)}
+        told["inference"] = {
+            "unit": UNIT,
+            "container": CONTAINER,
+            "secrets": list(HIDDEN),
+            "manifest": f"{MANIFESTS}/{expected.serving.model}.sha256",
+        }
     return told
 
 

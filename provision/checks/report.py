@@ -37,7 +37,6 @@ def judge(
     run: str,
     events: EventSink,
     workdir: Path,
-    lock_path: Path | None = None,
     ssh: SshSettings | None = None,
 ) -> Verdict:
     """Check every node of `rack`, ask every serving node a question, and give the verdict.
@@ -48,7 +47,6 @@ def judge(
         run: the id of the run that this belongs to.
         events: is told about every finding.
         workdir: where the parts of the work are kept; made when missing.
-        lock_path: the lock's file; the rack's when None.
         ssh: how to reach the nodes; by the inventory's own keys when None.
 
     Raises:
@@ -68,7 +66,7 @@ def judge(
         findings,
         run=run,
         started=started,
-        inputs={"inventory": rack.sha256, "stack lock": lock_sha256(lock_path or rack.stack)},
+        inputs={"inventory": rack.sha256, "stack lock": lock_sha256(rack.stack)},
     )
 
 

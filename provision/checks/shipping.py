@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from provision.checks.declare import CouldNotLook
+from provision.checks.declare import Absent, CouldNotLook
 
 MARK = "holdfast-probe:"
 _BOOT = (
@@ -80,6 +80,7 @@ class Sight:
 
         Raises:
             CouldNotLook: it was not seen; the message says why.
+            Absent: the probe looked for it, and it is not there.
         """
         if self.unreachable is not None:
             raise CouldNotLook(f"the node cannot be reached: {self.unreachable}")
@@ -87,10 +88,12 @@ class Sight:
         if seen is None:
             raise CouldNotLook(self.broken or f"the probe {area} gave no answer")
         found = seen.get(part, seen.get(""))
-        if not isinstance(found, dict) or ("value" not in found and "error" not in found):
-            raise CouldNotLook(f"the probe {area} did not say {part!r}")
-        if "error" in found:
+        if isinstance(found, dict) and "absent" in found:
+            raise Absent(str(found["absent"]))
+        if isinstance(found, dict) and "error" in found:
             raise CouldNotLook(str(found["error"]))
+        if not isinstance(found, dict) or "value" not in found:
+            raise CouldNotLook(f"the probe {area} did not say {part!r}")
         return found["value"]
 
 

@@ -144,6 +144,42 @@ def test_units(look: Looker, seen: Seen, expected: Expected) -> None:
 
 
 @check(
+    "base.journal",
+    title="The journal outlives a restart",
+    expected="journald writes below /var/log/journal",
+    severity=Severity.MEDIUM,
+    action=_UP,
+    clears="journald holds a file below /var/log/journal open",
+    looks=("base",),
+)
+def test_journal(look: Looker, seen: Seen, expected: Expected) -> None:
+    """Where the running journald writes, whatever its configuration says."""
+    del expected
+    found = look("base", "journal")
+    seen(listed(found) or "journald holds no journal open")
+    kept = [path for path in found if path.startswith("/var/log/journal/")]
+    assert kept, listed(found) or "journald holds no journal open"
+
+
+@check(
+    "base.record",
+    title="The node records that it was built by this stack lock",
+    expected=lambda e: f"rack {e.rack}, stack lock {e.stack_sha256[:12]}",
+    severity=Severity.MEDIUM,
+    action="run `holdfast up`: the stack lock changed since, or another rack's run was here",
+    clears="/etc/holdfast/stack.json names this rack and the digest of this lock",
+    looks=("base",),
+)
+def test_record(look: Looker, seen: Seen, expected: Expected) -> None:
+    """A node that was built by another lock may hold the right packages by chance only."""
+    found = look("base", "record")
+    state = f"rack {found.get('rack')}, stack lock {str(found.get('stack_sha256'))[:12]}"
+    seen(state)
+    assert found.get("rack") == expected.rack, state
+    assert found.get("stack_sha256") == expected.stack_sha256, state
+
+
+@check(
     "base.reboot",
     title="No reboot is waiting",
     expected="nothing in /run/holdfast/reboot-required",

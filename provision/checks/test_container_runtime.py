@@ -61,6 +61,31 @@ def test_no_search(look: Looker, seen: Seen, expected: Expected) -> None:
 
 
 @check(
+    "container_runtime.trust",
+    title="podman accepts no image that nobody loaded on purpose",
+    expected="the default of the policy is to reject",
+    severity=Severity.HIGH,
+    action=_UP,
+    clears="the policy that podman reads as root rejects by default, and accepts no registry",
+    looks=("container_runtime",),
+)
+def test_trust(look: Looker, seen: Seen, expected: Expected) -> None:
+    """The policy that root's podman reads."""
+    del expected
+    found = look("container_runtime", "policy")
+    default = [str(rule.get("type")) for rule in found["policy"].get("default", [])]
+    seen(f"{found['path']} has the default {listed(default) or 'none'}")
+    assert default == ["reject"], f"{found['path']} has the default {listed(default) or 'none'}"
+    registries = found["policy"].get("transports", {}).get("docker", {})
+    open_to = [
+        name or "every registry"
+        for name, rules in registries.items()
+        if any(rule.get("type") == "insecureAcceptAnything" for rule in rules)
+    ]
+    assert not open_to, f"{found['path']} accepts anything from {listed(open_to)}"
+
+
+@check(
     "container_runtime.no_auto_update",
     title="No timer replaces images",
     expected="podman-auto-update.timer neither active nor enabled",

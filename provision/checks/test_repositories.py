@@ -58,6 +58,8 @@ def test_only_locked(look: Looker, seen: Seen, expected: Expected) -> None:
             wrong.append(f"{name} is enabled and not locked")
             continue
         found = [url.rstrip("/") for url in repo["baseurl"]]
+        if wanted[name].subscribed:
+            continue
         if found != [wanted[name].address]:
             wrong.append(f"{name} asks {listed(found) or 'nothing'}, not {wanted[name].address}")
         if repo["indirect"]:
@@ -68,23 +70,21 @@ def test_only_locked(look: Looker, seen: Seen, expected: Expected) -> None:
 @check(
     "repositories.signatures_checked",
     title="dnf refuses packages and metadata without a valid signature",
-    expected="gpgcheck and repo_gpgcheck on, everywhere and by default",
+    expected="gpgcheck on by default, and with repo_gpgcheck in every repository",
     severity=Severity.CRITICAL,
     action="find who turned it off, then run `holdfast up` for this node",
-    clears="gpgcheck, localpkg_gpgcheck and repo_gpgcheck are on in what dnf itself reads",
+    clears="gpgcheck and repo_gpgcheck are on in what dnf itself reads",
     looks=_LOOKS,
 )
 def test_signatures_checked(look: Looker, seen: Seen, expected: Expected) -> None:
     """The switches as dnf sees them, after defaults and every file."""
-    del expected
+    # A vendor that signs packages but no metadata is known only from the declaration.
+    unsigned = {r.id for r in expected.repositories if r.subscribed}
     configuration = look("repositories", "configuration")
     off = [f"{name} is off" for name, on in configuration["main"].items() if not on]
     for repo in _enabled(look):
-        off += [
-            f"{repo['id']}: {name} is off"
-            for name in ("gpgcheck", "repo_gpgcheck")
-            if not repo[name]
-        ]
+        demanded = ["gpgcheck"] if repo["id"] in unsigned else ["gpgcheck", "repo_gpgcheck"]
+        off += [f"{repo['id']}: {name} is off" for name in demanded if not repo[name]]
     seen(f"on by default and in {listed([r['id'] for r in _enabled(look)])}")
     assert not off, "; ".join(off)
 
@@ -108,6 +108,26 @@ def test_keys(look: Looker, seen: Seen, expected: Expected) -> None:
         fingerprint = wanted[repo["id"]].fingerprint
         found = sorted(set(repo["keys"]))
         seen(f"{repo['id']}: {listed(found) or 'no key'}")
-        if found != [fingerprint]:
+        if fingerprint not in found or (
+            found != [fingerprint] and not wanted[repo["id"]].subscribed
+        ):
             wrong.append(f"{repo['id']} trusts {listed(found) or 'no key'}, not {fingerprint}")
     assert not wrong, "; ".join(wrong)
+
+
+@check(
+    "repositories.trusted",
+    title="rpm itself trusts the locked keys",
+    expected=lambda e: "fingerprint " + listed(sorted({r.fingerprint for r in e.repositories})),
+    severity=Severity.HIGH,
+    action="run `holdfast up` for this node",
+    clears="the rpm database holds the keys of the stack lock",
+    looks=_LOOKS,
+)
+def test_trusted(look: Looker, seen: Seen, expected: Expected) -> None:
+    """Keys in the rpm database; those that the node came with stay, and are shown."""
+    found = look("repositories", "trusted")
+    wanted = {r.fingerprint for r in _wanted(look, expected).values()}
+    seen("the rpm database trusts " + (listed(found) or "no key"))
+    lacking = sorted(wanted - set(found))
+    assert not lacking, f"lacks {listed(lacking)}; trusts {listed(found) or 'no key'}"

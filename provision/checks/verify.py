@@ -25,9 +25,9 @@ from provision.checks.declare import ATTRIBUTE, Check
 from provision.checks.target import Job, Target
 from provision.core.events import Event, EventSink
 from provision.core.files import write_whole
-from provision.rack.model import Rack
+from provision.rack.model import Node, Rack
 from provision.rack.ssh import SshSettings
-from provision.supply.lock import StackLock
+from provision.supply.lock import StackLock, lock_sha256
 from provision.verdict.model import Finding, Severity, Status
 
 LOOK_S = 120
@@ -75,10 +75,14 @@ def examine(
         events: is told about the start, every finding and the end.
         workdir: an existing folder that keeps job, log and raw results.
         suite: files with checks; those of this package when None.
+
+    Raises:
+        OSError: the stack lock cannot be read, or `workdir` not be written.
     """
     files = list(suite) if suite is not None else suite_files()
     checks = load_checks(files)
-    targets = [_target(rack, lock, name, ssh) for name in (n.name for n in rack.nodes)]
+    digest = lock_sha256(rack.stack)
+    targets = [_target(rack, lock, node, digest, ssh) for node in rack.nodes]
     events.emit(Event("verify.start", data={"nodes": len(targets), "checks": len(checks)}))
     log = workdir / "checks.log"
     results = workdir / "findings.jsonl"
@@ -129,9 +133,8 @@ def _module(file: Path) -> ModuleType:
     return module
 
 
-def _target(rack: Rack, lock: StackLock, name: str, ssh: SshSettings) -> Target:
-    node = rack.node(name)
-    expected = expected_of(rack, lock, node)
+def _target(rack: Rack, lock: StackLock, node: Node, digest: str, ssh: SshSettings) -> Target:
+    expected = expected_of(rack, lock, node, digest)
     size = sum(f.size for f in expected.serving.files) if expected.serving else 0
     return Target(
         hostspec=f"ssh://[{node.address}]" if ":" in node.address else f"ssh://{node.address}",

@@ -48,7 +48,6 @@ def run(args: argparse.Namespace) -> ExitCode:
         run=name,
         events=NullSink(),
         workdir=folder / "checks",
-        lock_path=inputs.lock_path,
     )
     reports = write_reports(verdict, folder)
     if args.report:

@@ -210,7 +210,7 @@ def _stream(response: http.client.HTTPResponse, started: float, limit_s: float) 
     first = 0.0
     finished = ""
     size = 0
-    while line := response.readline(MOST_BYTES):
+    while line := response.readline(MOST_BYTES + 1):
         size += len(line)
         if size > MOST_BYTES:
             raise Garbled(f"the stream is longer than {MOST_BYTES} bytes")

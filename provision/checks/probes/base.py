@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from provision.checks.probes.common import (
     gather,
     listeners,
     read,
+    read_own,
     run,
     run_json,
     unit,
@@ -37,11 +39,22 @@ def _firewall() -> dict[str, Any]:
     }
 
 
+def _journal() -> list[str]:
+    """The journal files that journald holds open now."""
+    pid = run(["systemctl", "show", "--value", "--property=MainPID", "systemd-journald.service"])
+    opened = {str(fd.readlink()) for fd in Path(f"/proc/{pid.strip()}/fd").iterdir()}
+    return sorted(path for path in opened if path.endswith("/system.journal"))
+
+
+def _record() -> Any:
+    return json.loads(read_own("/etc/holdfast/stack.json"))
+
+
 def _selinux() -> dict[str, str]:
     if not Path("/sys/fs/selinux/enforce").exists():
         return {"mode": "Disabled", "configured": ""}
     mode = "Enforcing" if read("/sys/fs/selinux/enforce").strip() == "1" else "Permissive"
-    lines = read("/etc/selinux/config").splitlines()
+    lines = read_own("/etc/selinux/config").splitlines()
     configured = [x.partition("=")[2].strip() for x in lines if x.startswith("SELINUX=")]
     return {"mode": mode, "configured": "".join(configured[-1:])}
 
@@ -72,6 +85,8 @@ def look(_ask: dict[str, Any]) -> dict[str, Any]:
             "failed": _failed,
             "reboot": _reboot,
             "firewall": _firewall,
+            "journal": _journal,
+            "record": _record,
             "listeners": listeners,
             "selinux": _selinux,
             "hardware": _hardware,

@@ -26,6 +26,10 @@ class Unseen(Exception):
     """A part of the node that could not be looked at."""
 
 
+class Absent(Unseen):
+    """What was looked for is not there; that is evidence, unlike not having looked."""
+
+
 def run(argv: list[str], ok: tuple[int, ...] = (0,), timeout: float = 60.0) -> str:
     """What a command prints.
 
@@ -78,6 +82,18 @@ def read(path: str | Path) -> str:
             return stream.read(MAX_OUTPUT).decode("utf-8", "replace")
     except OSError as error:
         raise Unseen(f"{path}: {error.strerror}") from error
+
+
+def read_own(path: str | Path) -> str:
+    """The text of a file that a role must have written.
+
+    Raises:
+        Absent: it is not there.
+        Unseen: it cannot be read.
+    """
+    if not Path(path).exists():
+        raise Absent(f"{path} is not there")
+    return read(path)
 
 
 def unit(name: str) -> dict[str, str]:
@@ -137,7 +153,9 @@ class _Part:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if isinstance(error, Unseen):
+        if isinstance(error, Absent):
+            self.said["absent"] = str(error)
+        elif isinstance(error, Unseen):
             self.said["error"] = str(error)
         elif isinstance(error, Exception):
             self.said["error"] = f"{type(error).__name__}: {error}"
@@ -145,7 +163,7 @@ class _Part:
 
 
 def gather(parts: dict[str, Callable[[], Any]]) -> dict[str, dict[str, Any]]:
-    """Each part's value, or why it could not be seen; one part that fails spoils no other."""
+    """Each part's value, or why there is none; one part that fails spoils no other."""
     seen: dict[str, dict[str, Any]] = {}
     for name, look in parts.items():
         with _Part() as said:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from provision.checks.probes.common import Unseen, gather, run, run_json, unit
+from provision.checks.probes.common import Unseen, gather, read_own, run, run_json, unit
 
 _GENERATORS = (
     "/usr/lib/systemd/system-generators/podman-system-generator",
@@ -44,6 +45,13 @@ def _quadlet() -> dict[str, Any]:
     return {"files": files, "units": made}
 
 
+def _policy() -> dict[str, Any]:
+    """Whose images podman accepts as root; root's own file goes before that of the system."""
+    own = Path("/root/.config/containers/policy.json")
+    path = own if own.exists() else Path("/etc/containers/policy.json")
+    return {"path": str(path), "policy": json.loads(read_own(path))}
+
+
 def look(_ask: dict[str, Any]) -> dict[str, Any]:
     """Look at podman."""
     return gather(
@@ -51,6 +59,7 @@ def look(_ask: dict[str, Any]) -> dict[str, Any]:
             "podman": _podman,
             "images": _images,
             "quadlet": _quadlet,
+            "policy": _policy,
             "auto_update": lambda: unit("podman-auto-update.timer"),
         }
     )

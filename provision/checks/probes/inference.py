@@ -15,6 +15,7 @@ from provision.checks.probes.common import (
     gather,
     listeners,
     read,
+    read_own,
     run,
     run_json,
     unit,
@@ -156,6 +157,7 @@ def look(ask: dict[str, Any]) -> dict[str, Any]:
             "container": lambda: _container(container),
             "processes": lambda: _processes(container),
             "listeners": listeners,
+            "manifest": lambda: read_own(ask["manifest"]),
             "leaks": lambda: _leaks(container, ask["secrets"]),
         }
     )

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from provision.checks.probes.common import Unseen, gather
+from provision.checks.probes.common import Absent, gather
 
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
@@ -17,8 +17,8 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 def _entry(path: Path, name: str) -> dict[str, Any]:
     try:
         found = path.lstat()
-    except OSError as error:
-        raise Unseen(f"{path}: {error.strerror}") from error
+    except FileNotFoundError as error:
+        raise Absent(f"{path} is not there") from error
     return {
         "path": name,
         "kind": _KINDS.get(stat.S_IFMT(found.st_mode), "other"),
@@ -31,7 +31,7 @@ def _entry(path: Path, name: str) -> dict[str, Any]:
 
 def _tree(root: Path) -> list[dict[str, Any]]:
     if not root.is_dir():
-        raise Unseen(f"{root} is not there")
+        raise Absent(f"{root} is not there")
     below = sorted(root.rglob("*"))
     return [_entry(root, "."), *(_entry(path, str(path.relative_to(root))) for path in below)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from provision.checks.probes.common import gather, read
+from provision.checks.probes.common import gather, read, run
 
 _FIELDS = ("gpgcheck", "repo_gpgcheck", "sslverify")
 
@@ -35,11 +35,14 @@ def _configuration() -> dict[str, Any]:
                 **seen,
             }
         )
-    main = {
-        "gpgcheck": bool(base.conf.gpgcheck),
-        "localpkg_gpgcheck": bool(base.conf.localpkg_gpgcheck),
-    }
+    main = {"gpgcheck": bool(base.conf.gpgcheck)}
     return {"repositories": repositories, "main": main}
+
+
+def _trusted() -> list[str]:
+    """The fingerprints of the keys in the rpm database."""
+    told = run(["rpm", "-q", "gpg-pubkey", "--qf", "%{DESCRIPTION}\\n"], ok=(0, 1))
+    return sorted(set(fingerprints(told)))
 
 
 def _key_file(url: str) -> list[str]:
@@ -96,4 +99,4 @@ def _packet(data: bytes, at: int) -> tuple[int, int, int]:
 
 def look(_ask: dict[str, Any]) -> dict[str, Any]:
     """Look at dnf's configuration."""
-    return gather({"configuration": _configuration})
+    return gather({"configuration": _configuration, "trusted": _trusted})
