@@ -94,7 +94,6 @@ def _judge(inputs: Inputs) -> Judge:
             run=run,
             events=sink,
             workdir=workdir,
-            lock_path=inputs.lock_path,
             ssh=ssh,
         )
 

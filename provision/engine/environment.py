@@ -8,6 +8,7 @@ and some hold secrets.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def ssh_options(place: Place) -> tuple[str, ...]:
         "ControlMaster": "auto",
         "ControlPersist": f"{PERSIST_SECONDS}s",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": str(place.known_hosts),
+        "UserKnownHostsFile": _quoted(place.known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "UpdateHostKeys": "no",
         # A node that dies must be noticed, not waited for until TCP gives up.
@@ -100,7 +101,7 @@ def configuration(place: Place) -> str:
         "inventory": {"enable_plugins": "ansible.builtin.yaml", "any_unparsed_is_failed": "True"},
         "connection": {"pipelining": "True"},
         "ssh_connection": {
-            "ssh_args": " ".join(_quoted(word) for word in ssh_options(place)),
+            "ssh_args": shlex.join(ssh_options(place)),
             "control_path_dir": str(place.sockets),
             # The name that the checks use too, so that they share the open connections.
             "control_path": "%(directory)s/%%C",
@@ -109,8 +110,8 @@ def configuration(place: Place) -> str:
     }
     blocks = []
     for name, values in sections.items():
-        # A percent sign starts an interpolation in this format.
-        lines = [f"{key} = {value.replace('%', '%%')}" for key, value in values.items()]
+        # Ansible reads this file without interpolation: a percent sign is a percent sign.
+        lines = [f"{key} = {value}" for key, value in values.items()]
         blocks.append("\n".join([f"[{name}]", *lines]))
     return "# Written by Holdfast for one run; changing it has no effect.\n" + "\n\n".join(blocks)
 
@@ -133,5 +134,7 @@ def environment(
     }
 
 
-def _quoted(word: str) -> str:
-    return f'"{word}"' if " " in word else word
+def _quoted(path: Path) -> str:
+    """A path in an option of ssh, which expands percent signs and splits at blanks."""
+    text = os.fspath(path).replace("%", "%%")
+    return f'"{text}"' if " " in text else text
