@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
+CONSOLE = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
 
 def broken_links(page: Path) -> list[str]:
     """Relative links of a page that lead to nothing."""
@@ -37,13 +39,10 @@ def commands() -> list[tuple[str, list[str]]]:
     """Every `holdfast ...` line in the console blocks of the pages."""
     found = []
     for page in PAGES:
-        inside = False
-        for line in page.read_text(encoding="utf-8").splitlines():
-            if line.startswith("```"):
-                inside = line == "```console"
-            elif inside and (said := line.removeprefix("$ ").split("#")[0].split()):
-                if said[0] == "holdfast":
-                    found.append((page.name, said[1:]))
+        for line in "".join(CONSOLE.findall(page.read_text(encoding="utf-8"))).splitlines():
+            words = line.removeprefix("$ ").split("#")[0].split()
+            if words[:1] == ["holdfast"]:
+                found.append((page.name, words[1:]))
     return found
 
 
