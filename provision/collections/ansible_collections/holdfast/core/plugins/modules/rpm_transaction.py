@@ -13,6 +13,7 @@ from ansible.module_utils.common.respawn import (
     respawn_module,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome
+from ansible_collections.holdfast.core.plugins.module_utils.probe import os_release
 from ansible_collections.holdfast.core.plugins.module_utils.rpm import nevra
 
 try:
@@ -130,10 +131,19 @@ def resolve(base: Any, wanted: list[str]) -> tuple[list[str], list[Any]]:
     return [], list(base.transaction.install_set)
 
 
+def substitute(base: Any) -> None:
+    """Fill in dnf's variables, as its command line does."""
+    values = base.conf.substitutions
+    values.update_from_etc(base.conf.installroot)
+    if not values.get("releasever"):
+        values["releasever"] = os_release("/").get("VERSION_ID", "").split(".")[0]
+
+
 def look(outcome: Outcome, wanted: list[str], locked: dict[str, str]) -> None:
     """Resolve, judge, and end the module."""
     with dnf.Base() as base:
         base.conf.read()
+        substitute(base)
         base.conf.assumeyes = True
         base.conf.install_weak_deps = False
         try:

@@ -1,0 +1,138 @@
+"""Roles: every option is described, no address and no version stands in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.roles_support import COLLECTION, ROOT
+
+ROLES = sorted(p.parent.parent.name for p in (ROOT / "roles").glob("*/tasks/main.yml"))
+FILES = sorted(p for p in (ROOT / "roles").rglob("*") if p.is_file() and p.suffix != ".md")
+PLAYBOOKS = sorted((COLLECTION / "playbooks").rglob("*.yml"))
+ADDRESS = re.compile(r"(?:https?|ftp)://(?P<host>[A-Za-z0-9.{\[-]+)|\b\d{1,3}(?:\.\d{1,3}){3}\b")
+OWN = {"127.0.0.1", "0.0.0.0"}
+VERSION = re.compile(r"\b\d+\.\d+\.\d+\b|-\d+:\d[\w.]*-\d|\.el\d+\b|sha256:[0-9a-f]{8}")
+
+
+def load(path: Path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def options(role: str) -> dict:
+    return load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"][
+        "options"
+    ]
+
+
+def test_the_roles_of_this_release_are_there():
+    expected = {
+        "preflight",
+        "repositories",
+        "base",
+        "time",
+        "container_runtime",
+        "model_store",
+        "inference",
+    }
+    assert expected <= set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_argument_specs_are_the_same_interface(role):
+    described = options(role)
+    defaults = load(ROOT / "roles" / role / "defaults/main.yml") or {}
+    optional = {name: spec for name, spec in described.items() if not spec.get("required")}
+    assert {name: spec["default"] for name, spec in optional.items()} == defaults
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_option_is_named_after_its_role_and_described(role):
+    for name, spec in options(role).items():
+        assert name.startswith(f"{role}_"), name
+        assert spec["description"], name
+        assert spec["type"], name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_an_offline_mode_a_readme_and_a_scenario(role):
+    assert options(role)[f"{role}_offline"]["default"] is False
+    assert (ROOT / "roles" / role / "README.md").stat().st_size > 100
+    assert (ROOT / "tests/molecule" / role / "molecule.yml").is_file()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_names_that_are_no_option_are_private(role):
+    folder = ROOT / "roles" / role
+    private = load(folder / "vars/main.yml") if (folder / "vars/main.yml").exists() else {}
+    tasks = load(folder / "tasks/main.yml")
+    names = [*private, *(task["register"] for task in tasks if "register" in task)]
+    assert all(name.startswith(f"__{role}_") for name in names), names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_address_stands_in_a_role(path):
+    for found in ADDRESS.finditer(path.read_text(encoding="utf-8")):
+        host = found.group("host") or found.group(0)
+        assert host in OWN, f"{path}: {found.group(0)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_version_stands_in_a_role(path):
+    text = path.read_text(encoding="utf-8")
+    for address in OWN:
+        text = text.replace(address, "")
+    assert not VERSION.search(text), VERSION.search(text)
+
+
+@pytest.mark.parametrize("path", FILES + PLAYBOOKS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_role_switches_a_check_of_signatures_off(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"gpgcheck\s*[=:]\s*(0|false|no)|disable_gpg_check|nogpg", text)
+    assert not re.search(r"validate_certs\s*:\s*(false|no)|SecurityLabelDisable|Privileged", text)
+
+
+def test_the_playbook_has_one_play_for_each_phase_in_order():
+    plays = load(COLLECTION / "playbooks/site.yml")
+    names = [play["name"] for play in plays]
+    assert names == [
+        "repositories",
+        "base",
+        "time",
+        "container_runtime",
+        "model_store",
+        "inference",
+    ]
+    for play in plays:
+        assert [entry["role"] for entry in play["roles"]] == [play["name"]]
+        assert play["gather_facts"] is False
+        assert play["any_errors_fatal"] is False
+
+
+def test_a_second_run_costs_at_most_35_tasks():
+    plays = load(COLLECTION / "playbooks/site.yml")
+    count = 0
+    for play in plays:
+        count += len(play.get("pre_tasks", []))
+        for entry in play["roles"]:
+            # Ansible adds one task for the argument specs.
+            count += 1 + len(load(ROOT / "roles" / entry["role"] / "tasks/main.yml"))
+    assert count <= 35
+
+
+SECRETS = re.compile(r"inference_(api_key|tls_key)\b")
+
+
+def test_secrets_reach_only_tasks_that_hide_them():
+    for path in FILES:
+        if "inference" not in path.parts or path.name == "argument_specs.yml":
+            continue
+        if path.name != "main.yml" or path.parent.name != "tasks":
+            assert not SECRETS.search(path.read_text(encoding="utf-8")), path
+            continue
+        for task in load(path):
+            if SECRETS.search(yaml.safe_dump(task)):
+                assert task["no_log"] is True, task["name"]
