@@ -36,6 +36,8 @@ TERM_SECONDS = 15.0
 
 POLL_SECONDS = 0.1
 
+_SOCKETS = "holdfast-"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -182,16 +184,21 @@ class Ansible:
 
     def disconnect(self) -> None:
         """Close the ssh connections that were kept open between playbooks."""
-        for socket in self.place.sockets.glob("*"):
-            argv = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "holdfast"]
-            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                subprocess.run(argv, capture_output=True, timeout=5, check=False)
-            socket.unlink(missing_ok=True)
+        close_connections(self.place.sockets)
 
     def close(self) -> None:
         """Close all connections and remove the folder of their sockets."""
         self.disconnect()
         shutil.rmtree(self.place.sockets, ignore_errors=True)
+
+
+def close_connections(sockets: Path) -> None:
+    """End the ssh processes that keep connections open in this folder of control sockets."""
+    for socket in sockets.glob("*"):
+        argv = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "holdfast"]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(argv, capture_output=True, timeout=5, check=False)
+        socket.unlink(missing_ok=True)
 
 
 class Tail:
@@ -229,9 +236,26 @@ class _Seen:
         self.take(line)
 
 
-def socket_folder() -> Path:
-    """A new private folder with a short path, for ssh's control sockets."""
-    return Path(tempfile.mkdtemp(prefix="holdfast-"))
+def socket_folder(remembered: Path) -> Path:
+    """A new private folder with a short path, for ssh's control sockets.
+
+    Args:
+        remembered: a link to the folder is left here; what an earlier, killed process left
+            behind that link is closed and removed.
+
+    Raises:
+        OSError: neither folder nor link can be made.
+    """
+    if remembered.is_symlink():
+        old = remembered.readlink()
+        # Only what we would have made ourselves, and only when it is still ours.
+        if old.name.startswith(_SOCKETS) and old.is_dir() and old.stat().st_uid == os.getuid():
+            close_connections(old)
+            shutil.rmtree(old, ignore_errors=True)
+        remembered.unlink()
+    folder = Path(tempfile.mkdtemp(prefix=_SOCKETS))
+    remembered.symlink_to(folder)
+    return folder
 
 
 def _private(path: str, flags: int) -> int:

@@ -156,20 +156,21 @@ def list_runs(rack: str | None = None) -> list[RunFolder]:
         folder = RunFolder(path)
         if not folder.record_file.is_file():
             continue
-        if rack is None or _rack_of(folder) == rack:
+        if rack is None or _field_of(folder, "rack") == rack:
             found.append(folder)
     return found
 
 
 def find_run(name: str, rack: str | None = None) -> RunFolder:
-    """The run with this id, with this unique beginning or ending of it, or the ``last`` one.
+    """The run with this id, with this unique beginning or ending of it, or the ``last`` `up`.
 
     Raises:
         HoldfastError: there is no such run, or more than one is meant.
     """
     runs = list_runs(rack)
-    if name == "last" and runs:
-        return runs[-1]
+    ups = [r for r in runs if _field_of(r, "verb") == "up"] if name == "last" else []
+    if ups:
+        return ups[-1]
     meant = [r for r in runs if r.run == name] or [
         r for r in runs if r.run.startswith(name) or r.run.endswith(name)
     ]
@@ -192,10 +193,10 @@ def controller_name() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _rack_of(folder: RunFolder) -> str | None:
+def _field_of(folder: RunFolder, name: str) -> str | None:
     try:
         body = json.loads(folder.record_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    rack = body.get("rack") if isinstance(body, dict) else None
-    return rack if isinstance(rack, str) else None
+    value = body.get(name) if isinstance(body, dict) else None
+    return value if isinstance(value, str) else None

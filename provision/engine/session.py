@@ -108,7 +108,7 @@ class Session:
         write_known_hosts(request.rack, self.folder.known_hosts)
         place = Place(
             self.folder.ansible,
-            socket_folder(),
+            socket_folder(self.folder.path / "sockets"),
             request.rack.path,
             self.folder.known_hosts,
             forks=min(MAX_FORKS, max(1, len(request.rack.nodes))),

@@ -40,6 +40,13 @@ class Status:
         """The nodes that a resume would still work on."""
         return tuple(n for n in self.record.nodes if self.node(n).status != "ok")
 
+    @property
+    def resumable(self) -> bool:
+        """Whether a resume has something to continue: the run came as far as changing nodes."""
+        begun = "plan" in self.state.stages or any(n.locked for n in self.state.nodes.values())
+        done = self.state.exit_code == 0 or self.running
+        return self.record.verb == "up" and begun and not done and bool(self.unfinished)
+
     def node(self, name: str) -> NodeState:
         """What the run did on a node; an empty state when it never got there."""
         return self.state.nodes.get(name, NodeState())
@@ -100,7 +107,7 @@ def render(status: Status, only: Collection[str] | None = None) -> list[str]:
     names = [n for n in record.nodes if only is None or n in only]
     width = max((len(n) for n in names), default=4)
     lines += [f"  {name:<{width}}  {_node_words(status.node(name))}" for name in names]
-    if status.unfinished and record.verb == "up" and not status.running:
+    if status.resumable:
         lines.append(f"  continue with: holdfast up {record.inventory} --resume {record.run}")
     lines.append(f"  folder: {status.folder.path}")
     return lines
