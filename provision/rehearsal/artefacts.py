@@ -255,7 +255,7 @@ def _bridge(tree: Path) -> None:
                     actions / f"{_FIREWALL_POLICY}.policy")  # fmt: skip
     etc = tree / "etc"
     (etc / "sysconfig").mkdir(parents=True, exist_ok=True)
-    settings = ("driftfile /var/lib/chrony/drift", "makestep 1.0 3", "user chrony")
+    settings = ("driftfile /var/lib/chrony/drift", "makestep 1.0 3")
     (etc / "chrony.conf").write_text("\n".join(settings) + "\n")
     (etc / "chrony.keys").write_text("")
     (etc / "chrony.keys").chmod(0o640)
@@ -266,7 +266,7 @@ def _bridge(tree: Path) -> None:
         "[Unit]\nDescription=NTP client/server\nAfter=network.target\n\n"
         "[Service]\nType=forking\nPIDFile=/run/chrony/chronyd.pid\nRuntimeDirectory=chrony\n"
         "EnvironmentFile=-/etc/sysconfig/chronyd\n"
-        "ExecStart=/usr/sbin/chronyd -f /etc/chrony.conf $OPTIONS\n\n"
+        "ExecStart=/usr/sbin/chronyd -u chrony -f /etc/chrony.conf $OPTIONS\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
 

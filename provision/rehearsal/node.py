@@ -67,6 +67,8 @@ def create(node: Node, base: Path, peers: dict[str, str], login_key: str) -> Non
         "etc/hostname": f"{node.name}\n",
         "etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n{hosts}",
         "etc/machine-id": f"{machine}\n",
+        # The host may keep the pids controller in its first hierarchy, out of a node's reach.
+        "etc/containers/containers.conf.d/10-rehearsal.conf": "[containers]\npids_limit = 0\n",
         # Sorts before the 80-container-host0.network that systemd ships.
         "etc/systemd/network/10-host0.network": (
             "[Match]\nName=host0\n\n[Network]\n"
