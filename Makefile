@@ -6,7 +6,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .ONESHELL:
 
-VENV := .venv/bin
+# Another Python than the first that will do: make test VENV=.venv-3.13 PYTHON=python3.13
+VENV ?= .venv
+BIN := $(VENV)/bin
+export VENV PYTHON
 # Words for the verb, as in: make rehearse ARGS="--nodes 12 --keep"
 ARGS ?=
 
@@ -19,30 +22,30 @@ setup: ## install system packages and .venv where they are missing
 	@scripts/setup
 
 rehearse: setup ## build a simulated rack, run everything on it, report, take it down
-	@$(VENV)/holdfast rehearse $(ARGS)
+	@$(BIN)/holdfast rehearse $(ARGS)
 
 test: setup ## everything a change needs: unit, linters, packaging, roles and journeys
-	@$(VENV)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
-	$(VENV)/pytest tests -m 'slow or rehearsal' $(ARGS)
+	@$(BIN)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
+	$(BIN)/pytest tests -m 'slow or rehearsal' $(ARGS)
 
 unit: setup ## the unit tests only, at most a minute
-	@$(VENV)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
+	@$(BIN)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
 
 lint: setup ## the linters only
-	@$(VENV)/pytest tests/unit/test_linters.py tests/unit/test_imports.py $(ARGS)
+	@$(BIN)/pytest tests/unit/test_linters.py tests/unit/test_imports.py $(ARGS)
 
 journeys: setup ## the end-to-end journeys only, on a simulated rack
-	@$(VENV)/pytest tests -m rehearsal $(ARGS)
+	@$(BIN)/pytest tests -m rehearsal $(ARGS)
 
 soak: setup ## long campaigns: hundreds of runs, fuzzing, kill -9
-	@$(VENV)/pytest tests -m soak $(ARGS)
+	@$(BIN)/pytest tests -m soak $(ARGS)
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	@scripts/lock.sh
 
 docs: setup ## write the generated reference pages and schemas anew
-	@$(VENV)/python scripts/generate.py
+	@$(BIN)/python scripts/generate.py
 
 clean: ## remove what can be made again in this checkout
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible dist build
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

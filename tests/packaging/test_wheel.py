@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-WHEELS = ROOT / ".venv/wheels"
+WHEELS = Path(sys.prefix) / "wheels"
 DATA = ("images", "profiles", "roles")
 PLANTED = ("roles/vault_pass.txt", "profiles/secrets/api-key", "provision/__pycache__/x.pyc")
 """Files that .gitignore names: a build from the wrong place packs them."""

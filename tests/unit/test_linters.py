@@ -29,7 +29,7 @@ def run(*words: str, **more: str) -> None:
 
 
 def test_ruff_check():
-    run("ruff", "check", "--quiet", ".")
+    run("ruff", "check", "--quiet", "--output-format", "concise", ".")
 
 
 def test_ruff_format():

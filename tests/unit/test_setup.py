@@ -45,8 +45,9 @@ class Checkout:
             f"{hashlib.sha256((self.folder / name).read_bytes()).hexdigest()}  {name}\n"
             for name in ("requirements.lock", "pyproject.toml")
         )
-        wanted = hashlib.sha256(sums.encode()).hexdigest()
-        (self.folder / ".venv/.holdfast-setup").write_text(f"{wanted} {self.folder}\n")
+        venv = self.folder / ".venv"
+        (venv / ".holdfast-setup").write_text(sums)
+        (venv / ".holdfast-place").write_text(f"{venv}\n")
 
     def release(self, name: str, like: str = "") -> None:
         (self.folder / "os-release").write_text(f'ID="{name}"\nID_LIKE="{like}"\n')
