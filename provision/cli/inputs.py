@@ -63,8 +63,10 @@ def _lock(declaration: Declaration, path: Path | None) -> tuple[StackLock | None
     definition = declaration.rack_variable("stack")
     if path is None or definition is None:
         return None, []  # the inventory's own check says that it names none
-    if not path.is_file():
-        message = f"the stack lock {str(definition.value)!r} does not exist"
+    try:
+        path.stat()
+    except OSError as error:
+        message = f"the stack lock {str(definition.value)!r} cannot be read: {error.strerror}"
         hint = "`holdfast stack lock` or a rehearsal writes one; the path starts at the"
         hint += " inventory's folder"
         value = str(definition.value)

@@ -166,10 +166,10 @@ def parse_yaml(text: str, file: str) -> tuple[YamlDocument | None, list[Problem]
         builder.refuse("yaml-syntax", _words(error), error.problem_mark or error.context_mark)
         return None, builder.problems
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position)
-        column = error.position - (text.rfind("\n", 0, error.position) + 1)
-        message = f"the character U+{_code_point(error):04X} is not allowed in YAML"
-        builder.refuse("yaml-syntax", message, _Mark(line, column))
+        code_point, before = _refused(error, text)
+        mark = _Mark(before.count("\n"), len(before) - (before.rfind("\n") + 1))
+        message = f"the character U+{code_point:04X} is not allowed in YAML"
+        builder.refuse("yaml-syntax", message, mark)
         return None, builder.problems
     except yaml.YAMLError as error:
         builder.refuse("yaml-syntax", f"cannot be read as YAML: {error}", None)
@@ -478,7 +478,11 @@ def _words(error: yaml.MarkedYAMLError) -> str:
     return "not valid YAML: " + ", ".join(parts) if parts else "not valid YAML"
 
 
-def _code_point(error: yaml.reader.ReaderError) -> int:
-    # The C parser hands over the number, the Python one the character.
+def _refused(error: yaml.reader.ReaderError, text: str) -> tuple[int, str]:
+    """The code point of the character that was refused, and the text before it."""
     given: Any = error.character
-    return given if isinstance(given, int) else ord(given)
+    code_point = given if isinstance(given, int) else ord(given)
+    if error.encoding == "unicode":
+        return code_point, text[: error.position]
+    # The C parser counts bytes.
+    return code_point, text.encode()[: error.position].decode("utf-8", "replace")

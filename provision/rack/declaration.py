@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,14 +158,14 @@ class Declaration:
         )
         return validate(given, connection.adapter, connection.type, self.problems)
 
-    def _referred(self) -> frozenset[Path]:
+    def _referred(self) -> frozenset[str]:
         """Files that references to secrets name."""
-        found: set[Path] = set()
+        found: set[str] = set()
         for definition in self.judged:
             value = self.value(definition)
             path = value.path(self.folder) if isinstance(value, SecretRef) else None
             if path is not None:
-                found.add(path.resolve())
+                found.add(os.path.realpath(path))
         return frozenset(found)
 
 

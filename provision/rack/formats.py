@@ -18,8 +18,9 @@ from provision.core.names import suggest
 from provision.core.yamlpos import shown
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
-_GROUP = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
+_HOST = re.compile(r"(?=.{1,128}$)[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_ADDRESS = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_GROUP = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,127})")
 _DIGITS = re.compile(r"[0-9.]+")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:-]{1,15}")
 _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
@@ -53,7 +54,10 @@ def name(value: str) -> str:
 
 
 def node_name(value: str) -> str:
-    """A node's name: it becomes part of file names and of patterns for `--limit`."""
+    """A node's name: it becomes part of file names and of patterns for `--limit`.
+
+    An address may be longer than the 128 characters of a name; `ansible_host` holds it then.
+    """
     if not _HOST.fullmatch(value):
         hint = "letters, digits, hyphens, dots and underscores, as in gpu-01"
         raise refuse("bad-name", f"{shown(value)} is not a node name", hint)
@@ -76,7 +80,7 @@ def address(value: str) -> str:
         except ValueError:
             hint = "an address such as 192.0.2.11, or a host name; a port has its own variable"
             raise refuse("bad-address", f"{shown(value)} is not an IP address", hint) from None
-    elif not _HOST.fullmatch(value) or ".." in value:
+    elif not _ADDRESS.fullmatch(value) or ".." in value:
         hint = "an address such as 192.0.2.11, or a host name"
         raise refuse("bad-address", f"{shown(value)} is not an address", hint)
     return value
@@ -148,8 +152,22 @@ def origin(value: str) -> str:
     return value.rstrip("/")
 
 
-def relative_file(value: str) -> str:
-    """A path of a file; relative ones are taken from the inventory's folder."""
-    if not value.strip() or "\0" in value or value.endswith("/"):
-        raise refuse("bad-path", f"{shown(value)} is not the path of a file")
+def path_fault(value: str) -> str | None:
+    """Why `value` cannot be the path of a file, or None when it can."""
+    if not value.strip() or value.endswith("/"):
+        return "it names no file"
+    if any(not c.isprintable() for c in value):
+        return "it holds a character that cannot be printed"
+    if value.startswith("~") and not value.startswith("~/"):
+        return "of home folders only your own can be named, as ~/..."
+    if len(value.encode()) > 1024 or any(len(p.encode()) > 255 for p in value.split("/")):
+        return "it is too long"
+    return None
+
+
+def file_path(value: str) -> str:
+    """The path of a file."""
+    fault = path_fault(value)
+    if fault is not None:
+        raise refuse("bad-path", f"{shown(value)} is not the path of a file: {fault}")
     return value

@@ -38,12 +38,31 @@ def _as_tuple(value: Any) -> Any:
 
 Listing = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
 """A YAML list; kept as a tuple."""
+Some = Annotated[
+    tuple[T, ...],
+    BeforeValidator(_as_tuple),
+    # After the items, or a list whose only item is wrong would be called empty as well.
+    Field(min_length=1, json_schema_extra={"minItems": 1}),
+]
+"""The same, and not empty."""
 
 Address = Annotated[str, AfterValidator(formats.address)]
 Network = Annotated[str, AfterValidator(formats.network)]
-HostKey = Annotated[str, AfterValidator(formats.host_key)]
-PciId = Annotated[str, AfterValidator(formats.pci_id), Field(examples=["10de:2330"])]
-Name = Annotated[str, AfterValidator(formats.name)]
+HostKey = Annotated[
+    str,
+    AfterValidator(formats.host_key),
+    Field(json_schema_extra={"pattern": "^(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+"}),
+]
+PciId = Annotated[
+    str,
+    AfterValidator(formats.pci_id),
+    Field(examples=["10de:2330"], json_schema_extra={"pattern": "^[0-9a-f]{4}:[0-9a-f]{4}$"}),
+]
+Name = Annotated[
+    str,
+    AfterValidator(formats.name),
+    Field(json_schema_extra={"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
+]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -54,7 +73,7 @@ SECRETS = ("api_key", "tls_certificate", "tls_key", "tls_ca")
 class Waves(Model):
     """How many nodes are handled together, and how much may go wrong."""
 
-    sizes: Annotated[Listing[Annotated[int, Field(ge=1, le=10000)]], Field(min_length=1)] = Field(
+    sizes: Some[Annotated[int, Field(ge=1, le=10000)]] = Field(
         default=(1, 8, 50),
         description="Nodes in the first wave, the second, and so on; the last number repeats.",
     )
@@ -146,7 +165,7 @@ class Inference(Model):
     max_tokens: int = Field(
         default=256, ge=1, le=1048576, description="Most tokens that one answer may have."
     )
-    allow_from: Annotated[Listing[Network], Field(min_length=1)] = Field(
+    allow_from: Some[Network] = Field(
         description="Networks that may reach the port.", examples=[["192.0.2.0/24"]]
     )
 

@@ -20,6 +20,7 @@ from provision.core.exitcodes import ExitCode
 from provision.core.names import suggest
 from provision.core.problems import HoldfastError, fail
 from provision.core.yamlpos import Tagged, parse_yaml
+from provision.rack.formats import path_fault
 
 Where = Literal["file", "env", "vault"]
 KINDS: tuple[Where, ...] = ("file", "env", "vault")
@@ -57,16 +58,24 @@ class SecretRef:
             raise ValueError(f"nothing usable follows {kind!r} and the colon")
         if kind == "env" and not _ENV.fullmatch(target):
             raise ValueError("after 'env:' comes the name of an environment variable")
-        if kind == "vault" and not all(target.partition("#")):
+        if kind == "vault" and not all(target.rpartition("#")):
             raise ValueError("after 'vault:' comes FILE#NAME")
-        return SecretRef(kind, target)
+        ref = SecretRef(kind, target)
+        fault = None if kind == "env" else path_fault(ref.file)
+        if fault is not None:
+            raise ValueError(f"after '{kind}:' comes the path of a file; {fault}")
+        return ref
+
+    @property
+    def file(self) -> str:
+        """The path of the file as written; empty for an environment variable."""
+        if self.kind == "env":
+            return ""
+        return self.target.rpartition("#")[0] if self.kind == "vault" else self.target
 
     def path(self, base: Path) -> Path | None:
         """The file that must be read, or None for an environment variable."""
-        if self.kind == "env":
-            return None
-        named = self.target.rpartition("#")[0] if self.kind == "vault" else self.target
-        return base / Path(named).expanduser()
+        return base / Path(self.file).expanduser() if self.file else None
 
 
 def read_secret(ref: SecretRef, base: Path, *, private: bool = True) -> str:

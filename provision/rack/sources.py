@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,18 @@ class Reader:
         self.problems.extend(problems)
         return document, False
 
+    def kind(self, path: Path) -> Literal["folder", "file"] | None:
+        """What `path` is; None when nothing is there. What cannot be looked at is a problem."""
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self.complain(path, "unreadable-file", f"cannot be looked at: {reason}", "chmod it")
+            return None
+        return "folder" if stat.S_ISDIR(mode) else "file"
+
     def complain(self, path: Path, code: str, message: str, hint: str) -> None:
         """Note a problem with a whole file."""
         at = Position(self.shown(path), 1, 1)
@@ -96,7 +109,7 @@ class Reader:
 def read_inventory(path: Path) -> tuple[YamlDocument | None, Reader]:
     """Read the inventory file alone; `read_variables` then reads what lies beside it."""
     reader = Reader(path.parent)
-    if path.is_dir():
+    if reader.kind(path) == "folder":
         hint = "give the file itself, for example " + os.fspath(path / "inventory.yml")
         reader.complain(path, "not-a-file", "this is a folder", hint)
         return None, reader
@@ -114,7 +127,7 @@ def read_variables(
     sources = Sources(path, document)
     for owner, folder in FOLDERS.items():
         top = path.parent / folder
-        if top.is_dir():
+        if reader.kind(top) == "folder":
             for name in sorted(names[owner]):
                 sources.taken |= _read_owner(sources, reader, top, owner, name)
     sources.sha256 = reader.sha256
@@ -125,7 +138,7 @@ def find_strays(
     sources: Sources,
     reader: Reader,
     names: Mapping[Owner, Iterable[str]],
-    referred: frozenset[Path],
+    referred: frozenset[str],
 ) -> None:
     """Complain about files of a group or host that does not exist: nothing would read them.
 
@@ -134,9 +147,9 @@ def find_strays(
     for owner, folder in FOLDERS.items():
         top = sources.folder / folder
         known = set(names[owner])
-        for entry in sorted(_listed(top, reader)) if top.is_dir() else []:
+        for entry in sorted(_listed(top, reader)) if reader.kind(top) == "folder" else []:
             path = top / entry
-            if path in sources.taken or path.suffix in _NOTES or path.resolve() in referred:
+            if path in sources.taken or path.suffix in _NOTES or os.path.realpath(path) in referred:
                 continue
             name = entry.removesuffix(path.suffix) if path.suffix in SUFFIXES else entry
             if name not in known:
@@ -147,7 +160,7 @@ def find_strays(
 def _read_owner(sources: Sources, reader: Reader, top: Path, owner: Owner, name: str) -> set[Path]:
     """Read what belongs to one group or host; returns the entries of `top` that are its own."""
     entries = [name, *(name + suffix for suffix in SUFFIXES)]
-    present = [e for e in entries if (top / e).exists()]
+    present = [e for e in entries if reader.kind(top / e)]
     if len(present) > 1:
         first = top.name + "/" + present[0]
         for hidden in present[1:]:
@@ -161,7 +174,7 @@ def _read_owner(sources: Sources, reader: Reader, top: Path, owner: Owner, name:
 
 
 def _vars_files(path: Path, reader: Reader, level: int = 0) -> list[Path]:
-    if not path.is_dir():
+    if reader.kind(path) != "folder":
         return [path]
     found: list[Path] = []
     if level >= MAX_LEVELS:
@@ -169,7 +182,7 @@ def _vars_files(path: Path, reader: Reader, level: int = 0) -> list[Path]:
         return found
     for entry in sorted(_listed(path, reader)):
         inner = path / entry
-        if inner.is_dir():
+        if reader.kind(inner) == "folder":
             found.extend(_vars_files(inner, reader, level + 1))
         elif inner.suffix in ("", *SUFFIXES):
             found.append(inner)

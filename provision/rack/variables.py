@@ -20,9 +20,9 @@ from provision.rack.model import (
     HostKey,
     Inference,
     Kind,
-    Listing,
     Name,
     Position,
+    Some,
     Text,
     Time,
     Waves,
@@ -61,8 +61,8 @@ Reference = Annotated[
 ]
 Version = Annotated[int, Field(ge=1, le=999)]
 Origin = Annotated[str, AfterValidator(formats.origin)]
-File = Annotated[str, AfterValidator(formats.relative_file)]
-HostKeys = Annotated[Listing[HostKey], Field(min_length=1)]
+File = Annotated[str, AfterValidator(formats.file_path)]
+HostKeys = Some[HostKey]
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ CONNECTION: dict[str, ConnectionVariable] = {
         ConnectionVariable("ansible_host", Address, "Address of the node."),
         ConnectionVariable("ansible_port", SshPort, "Its SSH port."),
         ConnectionVariable("ansible_user", Text, "Who logs in."),
-        ConnectionVariable("ansible_ssh_private_key_file", Text, "Key to log in with."),
+        ConnectionVariable("ansible_ssh_private_key_file", File, "Key to log in with."),
         ConnectionVariable("ansible_ssh_common_args", str, "More arguments of ssh."),
         ConnectionVariable("ansible_ssh_extra_args", str, "More arguments of ssh."),
         ConnectionVariable("ansible_connection", str, "Only ssh."),
