@@ -1,0 +1,183 @@
+"""Racks of simulated nodes for the journeys.
+
+`rack` is one provisioned rack of two nodes that all journeys of a session share; a journey that
+changes a node puts it back. `fresh_rack` is a factory for racks of bare nodes of a journey's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.core.events import NullSink
+from provision.rehearsal import identity
+from provision.rehearsal import rack as racks
+from provision.rehearsal.node import Node
+from provision.rehearsal.rack import Rehearsal
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    argv: list[str]
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Standard output as the one JSON document of `--json`."""
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+    def said(self) -> str:
+        """Everything it printed, for assertion messages."""
+        return f"$ {' '.join(self.argv)}\n[{self.code}]\n{self.out}\n{self.err}"
+
+
+class SimulatedRack:
+    """A rack for journeys: runs holdfast inside its network, and commands on its nodes."""
+
+    def __init__(self, rehearsal: Rehearsal, state: Path) -> None:
+        self.rehearsal = rehearsal
+        self.state = state
+        self.environment = {**os.environ, "XDG_STATE_HOME": os.fspath(state), "CI": "1"}
+
+    @property
+    def inventory(self) -> Path:
+        return self.rehearsal.inventory
+
+    @property
+    def nodes(self) -> list[Node]:
+        return self.rehearsal.nodes
+
+    def node(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    def command(self, *words: str | os.PathLike[str]) -> list[str]:
+        """The argv of `holdfast WORDS` inside the rack's network."""
+        said = [os.fspath(word) for word in words]
+        return [*self.rehearsal.inside(), sys.executable, "-m", "provision.cli.main", *said]
+
+    def holdfast(self, *words: str | os.PathLike[str], timeout: float = 600) -> Ran:
+        """Run `holdfast WORDS` inside the rack's network."""
+        return self.run(self.command(*words), timeout=timeout)
+
+    def start(self, *words: str | os.PathLike[str]) -> subprocess.Popen[str]:
+        """Start `holdfast WORDS` in a session of its own and return at once."""
+        return subprocess.Popen(
+            self.command(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+
+    def run(self, argv: Sequence[str], *, timeout: float = 600, stdin: str = "") -> Ran:
+        """Run any command with the rack's environment."""
+        begin = time.monotonic()
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            cwd=ROOT,
+            timeout=timeout,
+            check=False,
+        )
+        took = time.monotonic() - begin
+        return Ran(list(argv), done.returncode, done.stdout, done.stderr, took)
+
+    def ssh(self, name: str, script: str, *, check: bool = True, timeout: float = 120) -> Ran:
+        """Run a shell script as root on a node."""
+        secrets = self.rehearsal.folder / "secrets"
+        known = self.rehearsal.folder / f"known-{name}"
+        known.write_text(f"{self.node(name).address} {self.node(name).host_key}\n")
+        ran = self.run(
+            [
+                *self.rehearsal.inside(), "ssh", "-q", "-i", os.fspath(secrets / "login"),
+                "-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=yes",
+                "-o", "ConnectTimeout=10", f"{identity.USER}@{self.node(name).address}",
+                "sudo bash -s",
+            ],
+            stdin=script,
+            timeout=timeout,
+        )  # fmt: skip
+        if check:
+            assert ran.code == 0, ran.said()
+        return ran
+
+    def runs(self) -> list[Path]:
+        """The folders of all runs, oldest first."""
+        return sorted((self.state / "holdfast/runs").glob("*/"))
+
+    def edited(self, name: str, change: Callable[[str], str]) -> Path:
+        """A changed copy of the inventory, beside it so that its relative paths hold."""
+        target = self.inventory.with_name(name)
+        target.write_text(change(self.inventory.read_text()))
+        return target
+
+
+def _built(count: int, state: Path) -> SimulatedRack:
+    os.environ["XDG_STATE_HOME"] = os.fspath(state)
+    return SimulatedRack(
+        racks.build(release="10", count=count, events=NullSink(), keep=False), state
+    )
+
+
+@pytest.fixture(scope="session")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """State of this session's racks and runs, apart from what else this machine holds."""
+    before = os.environ.get("XDG_STATE_HOME")
+    home = tmp_path_factory.mktemp("state")
+    yield home
+    if before is None:
+        os.environ.pop("XDG_STATE_HOME", None)
+    else:
+        os.environ["XDG_STATE_HOME"] = before
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def rack(state_home: Path) -> Iterator[SimulatedRack]:
+    """Two nodes, provisioned once for the whole session."""
+    found = _built(2, state_home)
+    try:
+        ran = found.holdfast("up", found.inventory)
+        assert ran.code == 0, ran.said()
+        yield found
+    finally:
+        found.rehearsal.take_down()
+
+
+@pytest.fixture
+def fresh_rack(state_home: Path) -> Iterator[Callable[[int], SimulatedRack]]:
+    """Makes racks of bare nodes, each in a network of its own; all are taken down at the end."""
+    made: list[SimulatedRack] = []
+
+    def make(count: int = 1) -> SimulatedRack:
+        made.append(_built(count, state_home))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.rehearsal.take_down()
