@@ -264,7 +264,7 @@ def _bridge(tree: Path) -> None:
     unit = tree / "usr/lib/systemd/system/chronyd.service"
     unit.write_text(
         "[Unit]\nDescription=NTP client/server\nAfter=network.target\n\n"
-        "[Service]\nType=forking\nPIDFile=/run/chrony/chronyd.pid\nRuntimeDirectory=chrony\n"
+        "[Service]\nType=forking\nPIDFile=/run/chrony/chronyd.pid\n"
         "EnvironmentFile=-/etc/sysconfig/chronyd\n"
         "ExecStart=/usr/sbin/chronyd -u chrony -f /etc/chrony.conf $OPTIONS\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
