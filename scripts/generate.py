@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from provision.core.files import write_whole
+from provision.rack.reference import page as inventory_page
+from provision.rack.schema import published as inventory_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Written by `make docs`; do not edit. -->\n"
@@ -213,6 +215,8 @@ def _fenced(text: str) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "provision/rack/inventory.schema.json": inventory_schema,
+    "docs/reference/inventory.md": inventory_page,
     "provision/supply/stack.schema.json": stack_schema,
     "docs/reference/stack-lock.md": stack_page,
     "docs/reference/roles.md": roles_page,
