@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from provision.core.problems import Problem
-from provision.core.yamlpos import KeyPath, Tagged, walk
+from provision.core.yamlpos import KeyPath, Tagged, printable, walk
 from provision.rack.secrets import SecretRef
 from provision.rack.tree import Definition
 from provision.rack.values import JINJA
@@ -76,4 +76,4 @@ def _refers(value: str) -> bool:
 
 
 def _called(definition: Definition, inner: KeyPath) -> str:
-    return ".".join(str(part) for part in (definition.name, *inner))
+    return printable(".".join(str(part) for part in (definition.name, *inner))[:120])

@@ -16,7 +16,7 @@ from typing import Literal
 
 from provision.core.names import suggest
 from provision.core.problems import Position, Problem
-from provision.core.yamlpos import YamlDocument, parse_yaml, read_text
+from provision.core.yamlpos import YamlDocument, parse_yaml, printable, read_text
 
 Owner = Literal["group", "host"]
 FOLDERS: dict[Owner, str] = {"group": "group_vars", "host": "host_vars"}
@@ -65,8 +65,7 @@ class Reader:
 
     def shown(self, path: Path) -> str:
         """How a person would write `path` from where they stand."""
-        text = os.fspath(path)
-        return text.removeprefix("./")
+        return printable(os.fspath(path).removeprefix("./"))
 
     def read(self, path: Path) -> tuple[YamlDocument | None, bool]:
         """The document of `path`, and whether it is encrypted."""

@@ -280,6 +280,14 @@ def test_check_and_show(capsys: pytest.CaptureFixture[str]):
     assert set(shown["inputs"]) == {"inventory", "stack"}
 
 
+def test_names_that_a_terminal_would_obey(tmp_path: Path):
+    text = HEAD + '    site: {"\\e]0;_password": x}\n  hosts:\n    "n\\e]0;": {}\n'
+    (tmp_path / "inventory.yml").write_text(text)
+    _, problems = load_inventory(tmp_path / "inventory.yml", KnownNames())
+    assert {p.code for p in problems} >= {"literal-secret", "bad-name"}
+    assert "\x1b" not in "".join(p.render() for p in problems)
+
+
 def test_a_large_rack_is_read_quickly(tmp_path: Path):
     import time
 

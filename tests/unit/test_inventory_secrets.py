@@ -18,6 +18,7 @@ from provision.core.problems import HoldfastError
 from provision.rack.hostkeys import has_key
 from provision.rack.secrets import SecretRef, read_secret
 from provision.rack.ssh import SshSettings, ssh_arguments, write_known_hosts
+from provision.rack.wallet import unreadable_secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "canary-3f9a1c"
@@ -119,6 +120,25 @@ def test_vault(vault: Path, monkeypatch: pytest.MonkeyPatch):
     assert "in the clear" in refusal("vault:single.yml#plain", vault)
     monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE")
     assert "ansible-vault refused" in refusal("vault:whole.yml#api_key", vault)
+
+
+def test_secrets_that_cannot_be_read_are_said_once(tmp_path: Path):
+    rack = load_rack(ROOT / "inventory.example.yml").rack
+    rack = rack.model_copy(update={"path": tmp_path / "inventory.yml"})
+    problems = unreadable_secrets(rack)
+    assert [p.where for p in problems] == [
+        "file:secrets/api-key",
+        "file:secrets/tls/gpu.pem",
+        "vault:secrets/vault.yml#gpu_tls_key",
+        "file:secrets/tls/ca.pem",
+    ]
+    assert all("gpu-01 and 7 more" in p.message for p in problems)
+    (tmp_path / "secrets" / "tls").mkdir(parents=True)
+    secret_file(tmp_path / "secrets" / "tls" / "ca.pem", CANARY, 0o644)
+    secret_file(tmp_path / "secrets" / "api-key", CANARY, 0o644)
+    left = {p.where: p.message for p in unreadable_secrets(rack)}
+    assert "file:secrets/tls/ca.pem" not in left, "certificates are public"
+    assert "everyone" in left["file:secrets/api-key"]
 
 
 def test_ssh_accepts_declared_keys_only(tmp_path: Path):
