@@ -102,9 +102,9 @@ def test_keys(look: Looker, seen: Seen, expected: Expected) -> None:
     """Fingerprints computed from the key files on the node."""
     wanted = _wanted(look, expected)
     wrong = []
-    for repo in _enabled(look):
-        if repo["id"] not in wanted:
-            continue
+    enabled = [repo for repo in _enabled(look) if repo["id"] in wanted]
+    assert enabled, "none of the locked repositories is enabled"
+    for repo in enabled:
         fingerprint = wanted[repo["id"]].fingerprint
         found = sorted(set(repo["keys"]))
         seen(f"{repo['id']}: {listed(found) or 'no key'}")
