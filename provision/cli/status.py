@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> ExitCode:
     if args.run:
         status = status_of(find_run(args.run, rack.name))
     else:
-        runs = [s for s in map(status_of, list_runs(rack.name)) if s.record.verb == "up"]
+        runs = list_runs(rack.name, "up")
         if not runs:
             return _nothing(rack.name, as_json=args.json)
-        status = runs[-1]
+        status = status_of(runs[-1])
     chosen = {n.name for n in (rack.limit(args.limit) if args.limit else rack).nodes}
     if args.json:
         body = status.to_json()

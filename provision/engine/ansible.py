@@ -138,14 +138,16 @@ class Ansible:
         # Names go through a file: hundreds of them do not fit on a command line.
         nodes = stem.with_suffix(".limit")
         write_whole(nodes, "".join(f"{node}\n" for node in limit), mode=0o600)
-        argv = [sys.executable, "-P", "-m", "ansible", "playbook"]
+        # The diff is where the callback reads what was changed, so that a plan and what came of
+        # it are told in the same words.
+        argv = [sys.executable, "-P", "-m", "ansible", "playbook", "--diff"]
         argv += ["--inventory", os.fspath(self.place.inventory), "--limit", f"@{nodes}"]
         if variables:
             values = stem.with_suffix(".vars.json")
             write_whole(values, json.dumps(variables, indent=1), mode=0o600)
             argv += ["--extra-vars", f"@{values}"]
         if check:
-            argv += ["--check", "--diff"]
+            argv += ["--check"]
         return [*argv, os.fspath(playbook)]
 
     def _attend(self, child: subprocess.Popen[bytes], events: Path, seen: _Seen) -> bool:

@@ -232,6 +232,10 @@ def _architecture(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answ
     release = str(facts["version_id"]).split(".", maxsplit=1)[0]
     if arch not in ARCHES:
         return _apply(False, " or ".join(ARCHES), arch, "use a machine of a supported kind")
+    if release not in RELEASES:
+        # The release is a failure of its own; here only the machine is judged.
+        ok = arch in {known for _, known in asked.platforms}
+        return _apply(ok, "an architecture that the stack lock has", arch, "use another machine")
     there = ", ".join(sorted(f"EL {r} {a}" for r, a in asked.platforms)) or "nothing"
     return _apply(
         (release, arch) in asked.platforms,

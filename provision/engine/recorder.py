@@ -143,11 +143,12 @@ class Recorder:
 
     def _settle(self, stats: dict[str, Any]) -> None:
         for node, phase in list(self._doubtful.items()):
-            counts = stats.get(node) or {}
-            if counts.get("failures") or counts.get("unreachable"):
-                self._fail(node, phase)
-            else:
+            counts = stats.get(node)
+            # Only ansible's own word that nothing failed makes a failure a rescued one.
+            if counts is not None and not counts.get("failures") and not counts.get("unreachable"):
                 self._end_well(node, phase)
+            else:
+                self._fail(node, phase)
         self._doubtful.clear()
 
     def _end_well(self, node: str, phase: _Open) -> None:

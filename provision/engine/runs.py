@@ -147,18 +147,23 @@ def new_run_id(now: float | None = None) -> str:
     return f"{stamp}-{secrets.token_hex(3)}"
 
 
-def list_runs(rack: str | None = None) -> list[RunFolder]:
-    """All readable runs, oldest first; only those of `rack` when it is given."""
+def list_runs(rack: str | None = None, verb: str | None = None) -> list[RunFolder]:
+    """All runs, oldest first; only those of `rack` and `verb` where given.
+
+    A folder whose run.json is damaged is left out when one of them is given.
+    """
     home = runs_home()
-    paths = sorted(home.iterdir()) if home.is_dir() else []
-    found = []
-    for path in paths:
+    found: list[tuple[float, str, RunFolder]] = []
+    for path in home.iterdir() if home.is_dir() else ():
         folder = RunFolder(path)
-        if not folder.record_file.is_file():
+        body = _body_of(folder)
+        if body is None or not all(
+            want is None or body.get(key) == want for key, want in (("rack", rack), ("verb", verb))
+        ):
             continue
-        if rack is None or _field_of(folder, "rack") == rack:
-            found.append(folder)
-    return found
+        started = body.get("started")
+        found.append((started if isinstance(started, float) else 0.0, folder.run, folder))
+    return [folder for _, _, folder in sorted(found, key=lambda row: row[:2])]
 
 
 def find_run(name: str, rack: str | None = None) -> RunFolder:
@@ -168,7 +173,7 @@ def find_run(name: str, rack: str | None = None) -> RunFolder:
         HoldfastError: there is no such run, or more than one is meant.
     """
     runs = list_runs(rack)
-    ups = [r for r in runs if _field_of(r, "verb") == "up"] if name == "last" else []
+    ups = list_runs(rack, "up") if name == "last" else []
     if ups:
         return ups[-1]
     meant = [r for r in runs if r.run == name] or [
@@ -193,10 +198,12 @@ def controller_name() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _field_of(folder: RunFolder, name: str) -> str | None:
+def _body_of(folder: RunFolder) -> dict[str, Any] | None:
+    """The run's record as plain data; None when there is none, {} when it is damaged."""
     try:
         body = json.loads(folder.record_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    value = body.get(name) if isinstance(body, dict) else None
-    return value if isinstance(value, str) else None
+    except (OSError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}

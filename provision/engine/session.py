@@ -168,6 +168,8 @@ def end_leftovers(state: RunState) -> None:
         HoldfastError: a process does not end.
     """
     for process in state.processes:
+        if process.pid == os.getpid():
+            continue
         if process.alive and not end(process, LEFTOVER_WAIT_S, wait_first=LEFTOVER_WAIT_S):
             raise fail(
                 "left-behind",

@@ -1,0 +1,303 @@
+"""The driver and the callback, with a real ansible-playbook on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from provision.engine.ansible import Ansible, Tail, socket_folder
+from provision.engine.environment import Place, configuration, environment, ssh_options
+from provision.engine.processes import ProcessId, end, start_ticks
+
+ROOT = Path(__file__).parents[2]
+
+PLAYBOOK = """
+- name: first
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Write a file
+      ansible.builtin.copy: {content: "CANARY-CONTENT", dest: "{{ folder }}/x", mode: "0600"}
+    - name: Use a secret
+      ansible.builtin.command: "echo CANARY-SECRET"
+      no_log: true
+    - name: Touch several
+      ansible.builtin.file: {path: "{{ folder }}/{{ item }}", state: touch, mode: "0600"}
+      loop: [a, b]
+- name: second
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Skip this
+      ansible.builtin.command: "false"
+      when: false
+    - name: Look
+      ansible.builtin.command: "true"
+      changed_when: false
+      register: looked
+    - name: Fail with words
+      ansible.builtin.fail: {msg: "the disk is full"}
+"""
+
+SLEEPING = """
+- name: sleeping
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Sleep
+      ansible.builtin.command: "sleep {{ nap }}"
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    inventory = tmp_path / "rack.yml"
+    # What is typed as `python3` may be anything on a developer's machine.
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory.write_text(json.dumps({"all": {"hosts": {"n1": host, "n2": host}}}), "utf-8")
+    sockets = socket_folder(tmp_path / "sockets")
+    yield Place(tmp_path / "ansible", sockets, inventory, tmp_path / "known_hosts")
+    with contextlib.suppress(OSError):
+        sockets.rmdir()
+
+
+def write(tmp_path, text):
+    path = tmp_path / "play.yml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_callback_says_what_happened_and_no_more(tmp_path, place):
+    seen = []
+    names = []
+    ansible = Ansible(place, started=lambda name, process: names.append((name, process.alive)))
+    folder = tmp_path / "made"
+    folder.mkdir()
+    outcome = ansible.run(
+        "four",
+        write(tmp_path, PLAYBOOK),
+        seen.append,
+        limit=["n1"],
+        variables={"folder": str(folder)},
+    )
+    assert outcome.finished, outcome.last_words()
+    assert outcome.status == 2
+    assert not outcome.interrupted
+    assert names == [("four", True)]
+    kinds = [line["kind"] for line in seen]
+    assert kinds[0] == "play.start"
+    assert kinds[-1] == "stats"
+    ends = [line for line in seen if line["kind"] == "task.end"]
+    assert [(e["phase"], e["task"], e["status"]) for e in ends] == [
+        ("first", "Write a file", "changed"),
+        ("first", "Use a secret", "changed"),
+        ("first", "Touch several", "changed"),
+        ("second", "Skip this", "skipped"),
+        ("second", "Look", "ok"),
+        ("second", "Fail with words", "failed"),
+    ]
+    assert {e["node"] for e in ends} == {"n1"}
+    assert [e["changes"] for e in ends[:3]] == [
+        [str(folder / "x")],
+        ["Use a secret"],
+        [str(folder / "a"), str(folder / "b")],
+    ]
+    assert ends[-1]["message"] == "the disk is full"
+    assert ends[0]["path"].startswith("play.yml:")
+    assert not any(e["check"] for e in ends)
+    text = (place.folder / "01-four.jsonl").read_text(encoding="utf-8")
+    assert "CANARY" not in text
+    assert (place.folder / "01-four.jsonl").stat().st_mode & 0o777 == 0o600
+    assert (place.folder / "01-four.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_check_mode_shows_paths_but_never_contents(tmp_path, place):
+    seen = []
+    folder = tmp_path / "made"
+    folder.mkdir()
+    ansible = Ansible(place)
+    ansible.run(
+        "plan",
+        write(tmp_path, PLAYBOOK),
+        seen.append,
+        limit=["n1", "n2"],
+        variables={"folder": str(folder)},
+        check=True,
+    )
+    ends = [line for line in seen if line["kind"] == "task.end" and line["task"] == "Write a file"]
+    assert [e["changes"] for e in ends] == [[str(folder / "x")]] * 2
+    assert all(e["check"] for e in ends)
+    assert list(folder.iterdir()) == []
+    text = (place.folder / "01-plan.jsonl").read_text(encoding="utf-8")
+    assert "CANARY-CONTENT" not in text
+    assert "CANARY-SECRET" not in text
+
+
+def test_a_playbook_that_does_not_parse_is_not_finished(tmp_path, place):
+    outcome = Ansible(place).run("broken", write(tmp_path, "- nonsense"), print, limit=["n1"])
+    assert not outcome.finished
+    assert outcome.last_words()
+
+
+def test_runs_are_numbered_on_after_a_resume(tmp_path, place):
+    path = write(tmp_path, "[]\n")
+    Ansible(place).run("one", path, print, limit=["n1"])
+    Ansible(place).run("two", path, print, limit=["n1"])
+    assert {p.name for p in place.folder.glob("*.log")} == {"01-one.log", "02-two.log"}
+
+
+def running(nap):
+    """The processes of this machine that sleep for `nap` seconds."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")[:2]
+                if words == [b"sleep", nap.encode()]:
+                    found.append(int(folder.name))
+    return found
+
+
+def wait_until(look, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if look():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_an_interrupt_ends_ansible_in_good_order(tmp_path, place):
+    nap = f"61.{os.getpid()}"
+    seen = []
+
+    def interrupt():
+        wait_until(lambda: running(nap))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    path = write(tmp_path, SLEEPING)
+    outcome = Ansible(place).run("nap", path, seen.append, limit=["n1"], variables={"nap": nap})
+    thread.join()
+    assert outcome.interrupted
+    assert not outcome.finished
+    assert [line["kind"] for line in seen] == ["play.start", "task.start"]
+    assert wait_until(lambda: not running(nap)), "a worker was left behind"
+
+
+DRIVER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from provision.engine.ansible import Ansible
+from provision.engine.environment import Place
+folder = Path(sys.argv[1])
+place = Place(folder / "ansible", folder / "s", folder / "rack.yml", folder / "known_hosts")
+def started(name, process):
+    print(process.pid, flush=True)
+Ansible(place, started).run(
+    "nap", folder / "play.yml", print, limit=["n1"], variables={"nap": sys.argv[2]}
+)
+"""
+
+
+def test_ansible_dies_when_its_driver_is_killed(tmp_path, place):
+    nap = f"62.{os.getpid()}"
+    write(tmp_path, SLEEPING)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path), nap],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        pid = int(driver.stdout.readline())
+        assert wait_until(lambda: running(nap))
+        process = ProcessId.of(pid)
+        assert process is not None
+        assert process.alive
+    finally:
+        driver.kill()
+        driver.wait()
+        driver.stdout.close()
+    assert wait_until(lambda: not process.alive)
+    assert wait_until(lambda: not running(nap)), "a worker was left behind"
+
+
+def test_a_leftover_is_known_by_its_start_and_ended(tmp_path):
+    child = subprocess.Popen(["sleep", "60"])
+    process = ProcessId.of(child.pid)
+    later = ProcessId(process.pid, process.start + 1, process.boot)
+    assert process.alive
+    assert not later.alive
+    assert end(later, 0.1)
+    assert child.poll() is None
+    reaper = threading.Thread(target=child.wait)
+    reaper.start()
+    assert end(process, 10)
+    reaper.join()
+    assert start_ticks(process.pid) is None or not process.alive
+
+
+def test_tail_waits_for_the_rest_of_a_line(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"a":1}\n{"b":')
+    tail = Tail(path)
+    assert list(tail.lines()) == [{"a": 1}]
+    with path.open("ab") as stream:
+        stream.write(b'2}\nnot json\n["list"]\n{"c":3}\n')
+    assert list(tail.lines()) == [{"b": 2}, {"c": 3}]
+    assert list(tail.lines()) == []
+
+
+def test_only_named_variables_reach_ansible(tmp_path, place):
+    caller = {"PATH": "/bin", "HOME": "/root", "AWS_SECRET": "x", "HF_KEY": "k", "LANG": "de_DE"}
+    bare = environment(place, tmp_path / "e", caller)
+    assert "AWS_SECRET" not in bare
+    assert "HF_KEY" not in bare
+    assert bare["LC_ALL"] == "C.UTF-8"
+    named = Place(
+        place.folder, place.sockets, place.inventory, place.known_hosts, secrets=("HF_KEY",)
+    )
+    assert environment(named, tmp_path / "e", caller)["HF_KEY"] == "k"
+
+
+def test_the_configuration_never_accepts_an_unknown_key(place):
+    words = ssh_options(place)
+    assert "StrictHostKeyChecking=yes" in words
+    assert "GlobalKnownHostsFile=/dev/null" in words
+    text = configuration(place)
+    assert "host_key_checking = True" in text
+    assert "pipelining = True" in text
+
+
+def test_paths_with_blanks_and_percent_signs_reach_ssh_whole(tmp_path):
+    odd = Place(tmp_path, tmp_path, tmp_path / "i", Path("/a b/50%/known_hosts"))
+    assert 'UserKnownHostsFile="/a b/50%%/known_hosts"' in ssh_options(odd)
+    assert "'UserKnownHostsFile=\"/a b/50%%/known_hosts\"'" in configuration(odd)
+
+
+def test_a_killed_runs_sockets_are_removed(tmp_path):
+    link = tmp_path / "sockets"
+    first = socket_folder(link)
+    second = socket_folder(link)
+    assert not first.exists()
+    assert link.readlink() == second
+    foreign = tmp_path / "precious"
+    foreign.mkdir()
+    link.unlink()
+    link.symlink_to(foreign)
+    third = socket_folder(link)
+    assert foreign.is_dir()
+    second.rmdir()
+    third.rmdir()
