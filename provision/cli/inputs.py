@@ -13,6 +13,7 @@ from provision.core.problems import HoldfastError, Problem, by_position
 from provision.rack.declaration import Declaration
 from provision.rack.inventory import KnownNames, open_inventory, stack_path, to_rack
 from provision.rack.model import Rack
+from provision.rack.wallet import unreadable_secrets
 from provision.supply.lock import load_lock
 from provision.supply.model import StackLock
 
@@ -58,6 +59,17 @@ def read_rack(path: Path) -> tuple[Inputs | None, list[Problem]]:
     return Inputs(rack, lock, lock_path), []
 
 
+def require_secrets(rack: Rack) -> None:
+    """Make sure that every secret of `rack` can be read here, before a node is contacted.
+
+    Raises:
+        HoldfastError: with a problem for each reference that cannot, and exit code 2.
+    """
+    problems = unreadable_secrets(rack)
+    if problems:
+        raise HoldfastError(problems, ExitCode.USAGE)
+
+
 def _lock(declaration: Declaration, path: Path | None) -> tuple[StackLock | None, list[Problem]]:
     """The stack lock; one that does not exist is a mistake where the inventory names it."""
     definition = declaration.rack_variable("stack")
@@ -67,8 +79,7 @@ def _lock(declaration: Declaration, path: Path | None) -> tuple[StackLock | None
         path.stat()
     except OSError as error:
         message = f"the stack lock {str(definition.value)!r} cannot be read: {error.strerror}"
-        hint = "`holdfast stack lock` or a rehearsal writes one; the path starts at the"
-        hint += " inventory's folder"
+        hint = "a rehearsal writes one; the path starts at the inventory's folder"
         value = str(definition.value)
         return None, [definition.problem("missing-lock", message, value=value, hint=hint)]
     return load_lock(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from provision.cli.inputs import load_rack
+from provision.cli.inputs import load_rack, require_secrets
 from provision.cli.live import watching
 from provision.cli.output import coloured, print_document, print_problems
 from provision.cli.running import add_common, document, terminating
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     """
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
+    require_secrets(rack)
     request = Request(rack, "plan", typed_command())
     with (
         terminating(),

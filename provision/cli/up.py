@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from provision.cli.inputs import Inputs, load_rack
+from provision.cli.inputs import Inputs, load_rack, require_secrets
 from provision.cli.live import Watch, watching
 from provision.cli.output import coloured, print_document, print_problems
 from provision.cli.running import add_common, document, same_run, terminating
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         rack = _rack_of_run(inputs.rack, resumed, args.limit)
         if args.break_lock == resumed.run:
             raise same_run(resumed.run)
+    require_secrets(rack)
     request = Request(rack, "up", typed_command(), args.break_lock, resumed)
     with (
         terminating(),

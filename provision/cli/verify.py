@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from provision.checks.report import judge, write_reports
-from provision.cli.inputs import load_rack
+from provision.cli.inputs import load_rack, require_secrets
 from provision.cli.output import print_document
 from provision.core.events import NullSink
 from provision.core.exitcodes import ExitCode
@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     """
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
+    require_secrets(rack)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name = f"{stamp}-verify-{secrets.token_hex(2)}"
     folder = state_home() / "runs" / name
