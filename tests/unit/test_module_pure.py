@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 
 import pytest
 
@@ -94,11 +93,13 @@ class TestOpenPgp:
         assert len(openpgp.fingerprints(text)) == 2
 
 
-class TestRepositoryFile:
-    ENTRY = {"id": "a", "name": "A", "baseurl": "http://mirror/a", "key": "site"}
+SITE = {"id": "a", "name": "A", "baseurl": "http://mirror/a", "key": "site"}
+SERVICE = {"enabled": True, "state": "started"}
 
+
+class TestRepositoryFile:
     def test_signatures_are_always_checked(self):
-        text = repofile.render([self.ENTRY], "/keys")
+        text = repofile.render([SITE], "/keys")
         assert "gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file:///keys/RPM-GPG-KEY-site\n" in text
         assert repofile.enabled(text) == ["a"]
 
@@ -118,8 +119,6 @@ def unit(**more: str) -> object:
 
 
 class TestUnits:
-    WANTED = {"enabled": True, "state": "started"}
-
     def test_show_is_read_block_by_block(self):
         text = "\nId=a.service\nResult=success\n\nId=b.service\nNames=b=c\n"
         assert units.parse_show(text) == [
@@ -140,7 +139,7 @@ class TestUnits:
         ],
     )
     def test_what_a_service_needs(self, seen, reasons, verbs):
-        assert units.needed(unit(**seen), self.WANTED, reasons) == verbs
+        assert units.needed(unit(**seen), SERVICE, reasons) == verbs
 
     def test_a_stopped_unit_is_left_alone(self):
         wanted = {"enabled": False, "state": "stopped"}
@@ -160,17 +159,17 @@ ZONE = """public (default, active)
   target: default
   icmp-block-inversion: no
   interfaces: host0
-  sources: 
+  sources:
   services: dhcpv6-client ssh
   ports: 9999/tcp
-  protocols: 
+  protocols:
   forward: yes
   masquerade: no
-  forward-ports: 
+  forward-ports:
 \tport=80:proto=tcp:toport=8080:toaddr=
-  source-ports: 
-  icmp-blocks: 
-  rich rules: 
+  source-ports:
+  icmp-blocks:
+  rich rules:
 \trule family="ipv4" source address="192.0.2.0/24" port port="8443" protocol="tcp" accept
 """
 RULE = 'rule family="ipv4" source address="192.0.2.0/24" port port="8443" protocol="tcp" accept'
@@ -303,7 +302,7 @@ class TestProbe:
         put("proc/net/tcp", head + line + line.replace(" 0A ", " 01 ").replace("20FB", "0001"))
         put("proc/77/comm", "llama-server\n")
         (tmp_path / "proc/77/fd").mkdir()
-        os.symlink("socket:[4242]", tmp_path / "proc/77/fd/3")
+        (tmp_path / "proc/77/fd/3").symlink_to("socket:[4242]")
         return tmp_path
 
     def test_a_node_is_read(self, tree):

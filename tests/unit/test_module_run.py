@@ -16,7 +16,7 @@ import yaml
 from ansible.module_utils import basic
 
 from tests.unit.roles_support import COLLECTION, calls, fake_command, plugin, run_module
-from tests.unit.test_module_pure import ZONE, armour
+from tests.unit.test_module_pure import SITE, ZONE, armour
 
 MODULES = sorted(p.stem for p in (COLLECTION / "plugins/modules").glob("*.py"))
 OURS = [name for name in MODULES if name not in ("node_lock", "packages")]
@@ -131,12 +131,13 @@ class TestConfigFiles:
         assert "should be a file and is a directory" in done["msg"]
 
 
-class TestRpmState:
-    WANTED = {"name": "chrony", "epoch": 0, "version": "4.6", "release": "1", "arch": "x86_64"}
+CHRONY = {"name": "chrony", "epoch": 0, "version": "4.6", "release": "1", "arch": "x86_64"}
 
+
+class TestRpmState:
     def test_says_what_is_missing(self, commands):
         fake_command(commands, "rpm", 'echo "package chrony is not installed"; exit 1')
-        done = run_module("rpm_state", {"packages": [self.WANTED]})
+        done = run_module("rpm_state", {"packages": [CHRONY]})
         assert done["pending"] == ["install chrony-0:4.6-1.x86_64"]
 
     def test_asks_nothing_when_nothing_is_wanted(self, commands):
@@ -144,7 +145,7 @@ class TestRpmState:
         assert calls(commands) == []
 
     def test_no_rpm_is_a_failure_and_not_an_empty_answer(self, commands):
-        assert run_module("rpm_state", {"packages": [self.WANTED]})["failed"]
+        assert run_module("rpm_state", {"packages": [CHRONY]})["failed"]
 
 
 class TestRpmTransaction:
@@ -197,13 +198,11 @@ class TestRpmKeys:
 
 
 class TestRpmRepositories:
-    ENTRY = {"id": "a", "name": "A", "baseurl": "http://mirror/a", "key": "site"}
-
     def test_others_are_switched_off_and_ours_is_written(self, tmp_path, as_us, monkeypatch):
         del as_us
         (tmp_path / "other.repo").write_text("[x]\nenabled=1\n[keep]\nenabled=1\n")
         arguments = {
-            "repositories": [self.ENTRY],
+            "repositories": [SITE],
             "file": str(tmp_path / "holdfast.repo"),
             "keep": ["keep"],
         }
@@ -286,10 +285,10 @@ class TestServices:
         run_module("services", self.arguments(restart_if_newer=[str(path)]))
         assert path.stat().st_mtime <= time.time()
 
-    def test_a_unit_that_is_still_to_come_depends_on_an_earlier_change(self, commands):
+    def test_a_unit_that_is_still_to_come_will_be_started(self, commands):
         show(commands, load="not-found", active="inactive")
         told = run_module("services", self.arguments(expected=True), check=True)
-        assert told["holdfast_depends"] == "a.service comes with an earlier change"
+        assert told.changes == ["start a.service"]
         assert run_module("services", self.arguments(), check=True)["failed"]
 
     def test_a_unit_that_does_not_come_up_is_an_error(self, commands):
@@ -326,13 +325,13 @@ class TestFirewall:
         assert not any("--remove" in call for call in calls(commands))
         done = run_module("firewall", arguments)
         assert told.changes == done.changes
-        assert "no longer let in port 9999/tcp (running)" in done.changes
-        assert "no longer let in port 9999/tcp (permanent)" in done.changes
+        assert "no longer let in port 9999/tcp" in done.changes
         assert not any("8443" in change for change in done.changes)
         assert not any("remove-rich-rule" in call for call in calls(commands))
 
-    def test_without_a_firewall_check_mode_depends_and_a_run_fails(self, commands, tmp_path):
+    def test_a_stopped_firewall_is_read_in_check_mode_and_fails_a_run(self, commands, tmp_path):
         fake_command(commands, "firewall-cmd", "echo not running >&2; exit 252")
+        fake_command(commands, "firewall-offline-cmd", f"echo; touch {tmp_path / 'asked'}")
         arguments = {
             "owner": "inference",
             "rules": [{"port": 8443, "sources": ["192.0.2.0/24"]}],
@@ -340,9 +339,17 @@ class TestFirewall:
             "records": str(tmp_path),
         }
         told = run_module("firewall", arguments, check=True)
-        assert told["holdfast_depends"]
         assert "8443" in told.changes[0]
         assert run_module("firewall", arguments)["failed"]
+
+    def test_before_its_installation_only_an_exclusive_owner_depends(self, commands, tmp_path):
+        assert not calls(commands)
+        arguments = {"owner": "x", "services": ["ssh"], "expected": True, "records": str(tmp_path)}
+        told = run_module("firewall", arguments, check=True)
+        assert told.changes == ["let in service ssh"]
+        assert "holdfast_depends" not in told
+        told = run_module("firewall", {**arguments, "exclusive": True}, check=True)
+        assert told["holdfast_depends"]
 
     def test_a_source_that_is_no_network_is_refused(self, commands, tmp_path):
         arguments = {"owner": "x", "rules": [{"port": 1, "sources": ["all"]}]}

@@ -86,3 +86,14 @@ def options(verb: str, entries: list[tuple[str, str]]) -> list[list[str]]:
     for kind, value in entries:
         groups.setdefault(kind, []).append("--{0}-{1}={2}".format(verb, kind, value))
     return list(groups.values())
+
+
+def announce(plans: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]]) -> list[str]:
+    """The changes in words; a configuration is named where only one of several changes."""
+    lines: list[str] = []
+    for position, verb in enumerate(("let in", "no longer let in")):
+        for entry in sorted({e for found in plans.values() for e in found[position]}):
+            labels = [label for label, found in plans.items() if entry in found[position]]
+            note = "" if len(labels) == len(plans) else " ({0} only)".format(labels[0])
+            lines.append("{0} {1}{2}".format(verb, words(entry), note))
+    return lines

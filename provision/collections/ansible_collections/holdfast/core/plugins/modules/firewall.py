@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.core.plugins.module_utils.firewalld import (
+    announce,
     options,
     parse_zone,
     plan,
@@ -227,11 +228,14 @@ class Side:
 
 
 def sides(outcome: Outcome, params: dict[str, Any]) -> list[Side]:
-    """The configurations to look at; none where firewalld cannot be asked yet."""
+    """The configurations to look at; none where firewalld is not installed yet."""
     zone = params["zone"]
     if params["offline"]:
         return [Side(outcome, ["firewall-offline-cmd"], zone, "permanent")]
     code, _, err = run(outcome.module, ["firewall-cmd", "--state"])
+    if code not in (0, 127) and outcome.check_mode and params["expected"]:
+        # An earlier task starts it, with its permanent configuration.
+        return [Side(outcome, ["firewall-offline-cmd"], zone, "permanent")]
     if code == 0:
         return [
             Side(outcome, ["firewall-cmd", "--permanent"], zone, "permanent"),
@@ -264,18 +268,19 @@ def treat(outcome: Outcome, params: dict[str, Any], want: set[tuple[str, str]]) 
     owned, others = records(params["records"], params["owner"], params["zone"])
     found = sides(outcome, params)
     set_default(outcome, params, bool(found))
-    for side in found:
-        add, remove = plan(side.have(), want, owned, others, params["exclusive"])
-        for entry in add:
-            outcome.add("let in {0} ({1})".format(words(entry), side.label))
-        for entry in remove:
-            outcome.add("no longer let in {0} ({1})".format(words(entry), side.label))
-        if not outcome.check_mode:
-            side.apply(add, remove)
+    plans = {
+        side.label: plan(side.have(), want, owned, others, params["exclusive"]) for side in found
+    }
+    for line in announce(plans):
+        outcome.add(line)
+    if not outcome.check_mode:
+        for side in found:
+            side.apply(*plans[side.label])
     if not found:
         for entry in sorted(want):
             outcome.add("let in {0}".format(words(entry)))
-        outcome.depends = "firewalld comes with an earlier change"
+        if params["exclusive"]:
+            outcome.depends = "what else is let in shows when firewalld is installed"
     record(outcome, params, want)
 
 

@@ -57,7 +57,7 @@ options:
       expected:
         description:
           - In check mode a unit that does not exist yet will come from an earlier task of the
-            same run. Otherwise a missing unit is an error.
+            same run and will be started. Otherwise a missing unit is an error.
         type: bool
         default: false
   pending:
@@ -104,10 +104,6 @@ holdfast_changes:
   type: list
   elements: str
   sample: ["restart chronyd.service (/etc/chrony.conf is newer)"]
-holdfast_depends:
-  description: Why the change is not certain yet.
-  returned: in check mode, when a unit does not exist yet
-  type: str
 """
 
 ARGUMENTS = {
@@ -200,8 +196,7 @@ def absent(outcome: Outcome, wanted: dict[str, Any]) -> None:
     if wanted["state"] == "stopped" or (wanted["state"] is None and not wanted["enabled"]):
         return
     if outcome.check_mode and wanted["expected"]:
-        outcome.add("enable and start {0}".format(name))
-        outcome.depends = "{0} comes with an earlier change".format(name)
+        outcome.add("start {0}".format(name))
         return
     outcome.fail(
         "there is no unit {0}".format(name),
@@ -216,9 +211,13 @@ def bring(outcome: Outcome, wanted: dict[str, Any], unit: Unit, pending: list[st
         absent(outcome, wanted)
         return
     why = reasons(wanted, unit, pending)
-    for verb in needed(unit, wanted, why):
+    verbs = needed(unit, wanted, why)
+    for verb in verbs:
         note = " ({0})".format("; ".join(why)) if verb == "restart" else ""
-        outcome.add("{0} {1}{2}".format(verb, name, note))
+        # A package may enable its unit or not, which only its installation shows. Starting a unit
+        # that should be enabled is one change either way, so that a plan can know it.
+        if verb != "enable" or "start" not in verbs:
+            outcome.add("{0} {1}{2}".format(verb, name, note))
         if outcome.check_mode:
             continue
         if verb == "start" and unit.failed:
