@@ -134,6 +134,7 @@ class TestUnits:
             ({"UnitFileState": "disabled"}, [], ["enable"]),
             ({"ActiveState": "failed"}, ["x"], ["start"]),
             ({"ActiveState": "activating"}, [], ["start"]),
+            ({"ActiveState": "activating"}, ["newer"], ["restart"]),
             ({"UnitFileState": "generated"}, [], []),
             ({"LoadState": "masked", "UnitFileState": "masked"}, [], ["unmask", "enable"]),
         ],

@@ -32,6 +32,7 @@ class Unit:
         self.masked = properties.get("LoadState") == "masked"
         self.enabled = properties.get("UnitFileState") in _ENABLED
         self.active = properties.get("ActiveState") in ("active", "reloading")
+        self.starting = properties.get("ActiveState") == "activating"
         self.failed = properties.get("ActiveState") == "failed"
         self.stale = properties.get("NeedDaemonReload") == "yes"
 
@@ -57,10 +58,11 @@ def needed(unit: Unit, wanted: dict[str, Any], reasons: list[str]) -> list[str]:
     if wanted["enabled"] is False and unit.enabled and _can_disable(unit):
         verbs.append("disable")
     if wanted["state"] == "started":
-        if not unit.active:
-            verbs.append("start")
-        elif reasons:
+        # A unit that is still starting with an old configuration would never get anywhere.
+        if reasons and (unit.active or unit.starting):
             verbs.append("restart")
+        elif not unit.active:
+            verbs.append("start")
     if wanted["state"] == "stopped" and unit.properties.get("ActiveState") in (
         "active",
         "activating",
