@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from provision.checks.declaration import Expected, Serving
 from provision.checks.declare import CouldNotLook
 
@@ -45,3 +47,23 @@ def where_servers_are_declared(node: Expected) -> str | None:
 def where_it_serves_with_a_kernel(node: Expected) -> str | None:
     """For checks of what confines the serving container on a kernel of its own."""
     return where_it_serves(node) or where_it_has_a_kernel(node)
+
+
+def where_packages_are_locked(role: str) -> Callable[[Expected], str | None]:
+    """For the check of a role's packages."""
+
+    def applies(node: Expected) -> str | None:
+        if any(role in package.roles for package in node.packages):
+            return None
+        return f"the stack lock names no package for the role {role}"
+
+    return applies
+
+
+def where_it_serves_with_packages(role: str) -> Callable[[Expected], str | None]:
+    """For the check of the packages of a role that only serving nodes have."""
+
+    def applies(node: Expected) -> str | None:
+        return where_it_serves(node) or where_packages_are_locked(role)(node)
+
+    return applies

@@ -8,6 +8,7 @@ from provision.checks import firewall
 from provision.checks.applies import (
     where_hardware_is_declared,
     where_it_has_a_kernel,
+    where_packages_are_locked,
     where_the_firewall_is_on,
 )
 from provision.checks.declaration import Expected
@@ -46,6 +47,7 @@ def test_release(look: Looker, seen: Seen, expected: Expected) -> None:
     action=_UP,
     clears="every package of the role stands in the rpm database exactly as locked",
     looks=("packages",),
+    applies=where_packages_are_locked("base"),
 )
 def test_packages(look: Looker, seen: Seen, expected: Expected) -> None:
     """The rpm database against the lock."""

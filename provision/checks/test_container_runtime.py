@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.checks.applies import serving, where_it_serves
+from provision.checks.applies import serving, where_it_serves, where_packages_are_locked
 from provision.checks.declaration import CONTAINER, Expected
 from provision.checks.declare import Looker, Seen, check, listed
 from provision.checks.packages import assert_locked, release_of
@@ -19,6 +19,7 @@ _UP = "run `holdfast up` for this node"
     action=_UP,
     clears="every package of the role stands in the rpm database exactly as locked",
     looks=("packages",),
+    applies=where_packages_are_locked("container_runtime"),
 )
 def test_packages(look: Looker, seen: Seen, expected: Expected) -> None:
     """The rpm database against the lock."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.checks.applies import serving, where_it_serves
+from provision.checks.applies import serving, where_it_serves, where_it_serves_with_packages
 from provision.checks.declaration import Expected
 from provision.checks.declare import Looker, Seen, check, listed
 from provision.checks.packages import assert_locked
@@ -19,7 +19,7 @@ _UP = "run `holdfast up` for this node"
     action=_UP,
     clears="every package of the role stands in the rpm database exactly as locked",
     looks=("packages",),
-    applies=where_it_serves,
+    applies=where_it_serves_with_packages("model_store"),
 )
 def test_packages(look: Looker, seen: Seen, expected: Expected) -> None:
     """The rpm database against the lock."""

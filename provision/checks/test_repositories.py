@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision.checks.applies import where_packages_are_locked
 from provision.checks.declaration import Expected, Repository
 from provision.checks.declare import Looker, Seen, check, listed
 from provision.checks.packages import assert_locked, release_of
@@ -32,6 +33,7 @@ def _wanted(look: Looker, expected: Expected) -> dict[str, Repository]:
     action="run `holdfast up` for this node",
     clears="every package of the role stands in the rpm database exactly as locked",
     looks=("packages",),
+    applies=where_packages_are_locked("repositories"),
 )
 def test_packages(look: Looker, seen: Seen, expected: Expected) -> None:
     """The rpm database against the lock."""

@@ -69,7 +69,22 @@ def _processes(container: str) -> list[dict[str, Any]]:
     first = int(_inspect(container)["State"]["Pid"])
     if first <= 0:
         raise Unseen(f"the container {container} is not running")
-    return [_process(pid) for pid in children(first)]
+    return [_process(pid) for pid in _inside(first)]
+
+
+def _inside(first: int) -> list[int]:
+    """Every process in the container's own process name space, whoever started it."""
+    space = Path(f"/proc/{first}/ns/pid").readlink()
+    if space == Path("/proc/1/ns/pid").readlink():
+        return children(first)
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "ns/pid").readlink() == space:
+                found.append(int(process.name))
+        except OSError:  # the process ended meanwhile
+            continue
+    return sorted(found)
 
 
 def _process(pid: int) -> dict[str, Any]:
