@@ -22,6 +22,8 @@ MIN_PYTHON = (3, 9)
 CLOCK_LIMIT_S = 120.0
 """A clock that is further off makes signatures and certificates of today look wrong; smaller
 errors are mended by the role time."""
+LOOKED_AT = "the node can be looked at over ssh"
+"""What is expected of a node that could not be looked at."""
 DISK_FLOOR_MIB = 1024
 MEMORY_SLACK = 0.93
 """Firmware and kernel keep some of the memory for themselves; MemTotal is never what is fitted."""
@@ -150,8 +152,8 @@ def _unseen(node: Node, sight: Sight) -> list[Finding]:
 def _broken(cause: Cause, message: str) -> Answer:
     return Answer(
         Status.FAIL,
-        "the node can be looked at over ssh",
-        f"{cause.message} ({shorten(message)})",
+        LOOKED_AT,
+        f"{cause.message}: {shorten(message)}",
         cause.action,
         "the connection works",
     )

@@ -11,7 +11,7 @@ from provision.core.events import Event, EventSink, ListSink, Tee
 from provision.core.paths import playbook
 from provision.core.problems import Problem, fail
 from provision.engine.ansible import Ansible
-from provision.engine.evaluate import Asked, Sight, evaluate, refused, root_causes
+from provision.engine.evaluate import LOOKED_AT, Asked, Sight, evaluate, refused, root_causes
 from provision.engine.recorder import Recorder
 from provision.engine.unreachable import PYTHON, classify
 from provision.rack.model import Rack
@@ -37,12 +37,7 @@ class Preflight:
     def problems(self) -> list[Problem]:
         """The root causes as problems to print."""
         return [
-            Problem(
-                f.check,
-                f"{f.title}: expected {f.expected}, seen: {f.seen}",
-                where=f.node,
-                hint=f.action or None,
-            )
+            Problem(f.check, _told(f), where=f.node, hint=f.action or None)
             for f in root_causes(self.findings)
         ]
 
@@ -54,6 +49,14 @@ class Preflight:
             if isinstance(reasons, list) and reasons:
                 found[node] = tuple(str(reason) for reason in reasons)
         return found
+
+
+def _told(finding: Finding) -> str:
+    """A finding in words; why a node could not be looked at says all by itself."""
+    if finding.expected == LOOKED_AT:
+        return finding.seen
+    subject = finding.check.removeprefix("preflight.")
+    return f"{subject}: expected {finding.expected}; seen: {finding.seen}"
 
 
 def preflight(

@@ -286,17 +286,26 @@ def plain(event: Event) -> Iterator[str]:
         yield f"{data.get('stage')}: {data.get('status')}"
     elif event.kind == "wave.start":
         yield f"wave {data.get('wave')}: {', '.join(data.get('nodes') or [])}"
-    elif event.kind == "phase.end" and (event.phase not in INTERNAL or data.get("message")):
+    elif event.kind == "phase.end" and _worth_a_line(event):
         yield _plain_phase(event, where)
     elif event.kind == "restart.due":
         yield f"{where}restarting: {'; '.join(data.get('reasons') or [])}"
     elif event.kind == "restart.end":
         yield f"{where}back after {data.get('seconds')} s"
     elif event.kind == "node.end":
-        message = data.get("message")
+        # The line of the phase has said why already.
+        told = event.phase not in (None, "preflight", "restart")
+        message = f"in {event.phase}" if told else data.get("message")
         yield f"{where}{data.get('status')}" + (f": {message}" if message else "")
     elif event.kind == "run.end":
         yield f"ended: {data.get('reason')} (exit code {data.get('exit_code')})"
+
+
+def _worth_a_line(event: Event) -> bool:
+    """Whether a phase's end is worth one; what preflight found is told in full at the end."""
+    if event.phase in INTERNAL:
+        return event.phase != "preflight" and bool(event.data.get("message"))
+    return True
 
 
 def _plain_phase(event: Event, where: str) -> str:

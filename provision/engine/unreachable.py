@@ -146,10 +146,25 @@ def classify(message: str) -> Cause:
     return _UNKNOWN
 
 
+_NOISE = re.compile(
+    r"^(Warning: Permanently added|IT IS POSSIBLE THAT SOMEONE|Someone could be eavesdropping"
+    r"|It is also possible that a host key)"
+)
+_ABOUT_ANSIBLE = re.compile(
+    r"^(Task failed:\s*|Failed to connect to the host via ssh:\s*"
+    r"|Data could not be sent to remote host \S+\s*"
+    r"|Make sure this host can be reached over ssh:\s*)+"
+)
+
+
+def _noise(line: str) -> bool:
+    return _NOISE.match(line) is not None
+
+
 def shorten(message: str, limit: int = 300) -> str:
     """The part of a connection error that says something, as one line."""
-    noise = re.compile(r"^(@+|Warning: Permanently added.*|)$")
-    lines = [line.strip() for line in message.splitlines() if not noise.match(line.strip())]
-    text = " ".join(lines)
-    text = re.sub(r"^Failed to connect to the host via ssh:\s*", "", text)
+    lines = [
+        line for raw in message.splitlines() if (line := raw.strip("@ \t")) and not _noise(line)
+    ]
+    text = _ABOUT_ANSIBLE.sub("", " ".join(lines))
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from provision.core.events import Event, EventSink, ListSink, Tee
@@ -274,13 +274,16 @@ def _settle(session: Session, report: Report, results: Mapping[str, NodeResult])
         _note(session, report, node, result)
         if not result.ok:
             where = f"{result.phase}: " if result.phase else ""
+            # Modules end what they say with the step that mends it.
+            what, _, advice = (result.message or "failed").partition(" Next: ")
+            advice = advice.rstrip(".")
             report.problems.append(
                 Problem(
                     "unreachable" if result.unreachable else "phase-failed",
-                    f"{where}{result.message}",
+                    f"{where}{what}",
                     where=node,
-                    hint=f"mend it, then `holdfast up {session.request.rack.path.name} "
-                    f"--resume {session.record.run}`; the log is in {session.folder.ansible}",
+                    hint=f"{advice or 'mend it'}; then `{_resume(session)}`; "
+                    f"the log is in {session.folder.ansible}",
                 )
             )
 
@@ -303,12 +306,17 @@ def _stopped_by_budget(report: Report, budget: int, changing: list[str]) -> None
     failed = [n for n, r in report.results.items() if not r.ok]
     untouched = [n for n in changing if n not in report.results]
     left = f"; not touched yet: {', '.join(untouched)}" if untouched else ""
+    if len(failed) == 1 and budget == 0 and report.problems:
+        # That one node's own message says it all.
+        last = report.problems[-1]
+        report.problems[-1] = replace(last, hint=f"{last.hint}{left}")
+        return
     report.problems.append(
         Problem(
             "budget",
             f"{len(failed)} nodes failed and {budget} are tolerated, so the run stopped after "
             f"this wave: {', '.join(failed)}{left}",
-            hint=f"mend them and continue with --resume {report.run}",
+            hint=f"mend them, then continue with --resume {report.run}",
         )
     )
 
@@ -341,11 +349,16 @@ def _give_back(session: Session, report: Report) -> dict[str, str]:
 
 
 def _interrupted(session: Session, report: Report) -> Report:
-    hint = f"holdfast up {session.request.rack.path} --resume {report.run}"
-    report.problems.append(Problem("interrupted", "interrupted", hint=f"continue with: {hint}"))
+    report.problems.append(
+        Problem("interrupted", "interrupted", hint=f"continue with: {_resume(session)}")
+    )
     with contextlib.suppress(KeyboardInterrupt):
         _give_back(session, report)
     return _ended(session, report.ended(ExitCode.INTERRUPTED, "interrupted"))
+
+
+def _resume(session: Session) -> str:
+    return f"holdfast up {session.request.rack.path} --resume {session.record.run}"
 
 
 def _ended(session: Session, report: Report) -> Report:

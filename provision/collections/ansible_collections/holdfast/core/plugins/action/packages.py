@@ -108,6 +108,10 @@ def explained(found: dict[str, Any], what: str) -> dict[str, Any]:
     reasons = [str(found.get("msg", "")), *(str(f) for f in found.get("failures", []))]
     text = "; ".join(r for r in reasons if r)
     hint = "check the repositories, their keys and the node's disk"
+    if "Cannot download" in text:
+        hint = "put the package where the repository's metadata says it is, or index it again"
+    if "hecksum" in text:
+        hint = "the file is not the one that the repository's metadata names; put it right there"
     if "GPG" in text or "signature" in text:
         hint = "the package or the repository is not signed by a key of the stack lock; refuse it"
     return {**found, "failed": True, "msg": "{0}: {1}. Next: {2}.".format(what, text, hint)}

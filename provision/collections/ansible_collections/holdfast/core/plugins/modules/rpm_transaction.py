@@ -139,6 +139,21 @@ def substitute(base: Any) -> None:
         values["releasever"] = os_release("/").get("VERSION_ID", "").split(".")[0]
 
 
+def explain(wanted: str, error: str) -> tuple[str, str]:
+    """What went wrong in words, and what to do about it."""
+    if "signature" in error:
+        return (
+            "nothing was installed, because a repository is not signed by the key that the stack "
+            "lock names for it: {0}".format(error),
+            "find out who signed repodata/repomd.xml at the origin; put the repository right, or "
+            "name its key in the stack lock if the change is meant",
+        )
+    return (
+        "dnf cannot resolve {0}: {1}".format(wanted, error),
+        "check that this node reaches its repositories (dnf repolist -v)",
+    )
+
+
 def look(outcome: Outcome, wanted: list[str], locked: dict[str, str]) -> None:
     """Resolve, judge, and end the module."""
     with dnf.Base() as base:
@@ -149,11 +164,8 @@ def look(outcome: Outcome, wanted: list[str], locked: dict[str, str]) -> None:
         try:
             missing, packages = resolve(base, wanted)
         except (dnf.exceptions.Error, OSError) as error:
-            outcome.fail(
-                "dnf cannot resolve {0}: {1}".format(", ".join(wanted), error),
-                "check the repositories of this node (dnf repolist -v) and their signatures",
-                missing=[],
-            )
+            what, hint = explain(", ".join(wanted), str(error))
+            outcome.fail(what, hint, missing=[])
         if missing:
             outcome.fail(
                 "no enabled repository has {0}".format(", ".join(missing)),
