@@ -27,12 +27,14 @@ class NodeState:
     """What a run did on one node.
 
     `phases` maps a phase to its last ending; `changes` lists what was changed, as
-    (phase, task, change); `locked` says that the node's lock was taken and not given back.
+    (phase, task, change); `tasks` counts the tasks that could change something and `looked`
+    those in check mode and preflight; `locked` says that the node's lock was taken and not given back.
     """
 
     phases: dict[str, str] = field(default_factory=dict)
     changes: list[tuple[str, str, str]] = field(default_factory=list)
     tasks: int = 0
+    looked: int = 0
     locked: bool = False
     status: str | None = None
     message: str | None = None
@@ -140,7 +142,9 @@ def _node_event(node: NodeState, event: Event) -> None:
     data = event.data
     if event.kind == "phase.end" and not data.get("check") and event.phase:
         _phase_end(node, event.phase, event)
-    elif event.kind == "task.end" and not data.get("check"):
+    elif event.kind == "task.end" and (data.get("check") or event.phase == "preflight"):
+        node.looked += 1
+    elif event.kind == "task.end":
         node.tasks += 1
         if data.get("status") == "changed" and event.phase and event.phase not in INTERNAL:
             task = str(data.get("task"))

@@ -55,7 +55,7 @@ class NodeView:
     status: str = WAITING
     now: str = ""
     since: float = 0.0
-    tasks: int = 0
+    planned: int = 0
     changes: int = 0
     message: str = ""
 
@@ -125,9 +125,10 @@ def _follow_node(node: NodeView, event: Event) -> None:
         if phase not in INTERNAL:
             node.phases[phase] = WORKING
     elif event.kind == "task.end":
-        node.tasks += 1
         if data.get("status") == "changed" and phase not in INTERNAL:
-            node.changes += len(data.get("changes") or [])
+            found = len(data.get("changes") or [])
+            node.planned += found if check else 0
+            node.changes += 0 if check else found
     elif event.kind == "phase.end":
         _phase_end(node, phase, str(data.get("status")), data.get("message"))
     elif event.kind in ("restart.due", "restart.end"):
@@ -221,9 +222,16 @@ def _node_row(state: Progress, node: NodeView, names: int, now: float, unicode: 
         slow = f" ({seconds:.0f} s)" if seconds >= 3 else ""
         spans.append((f"{node.now}{slow}", "plain"))
     else:
-        changes = f", {node.changes} changes" if node.status == CHANGED else ""
-        spans.append((_WORDS[node.status] + changes, "dim"))
+        spans.append((_words(node), "dim"))
     return tuple(spans)
+
+
+def _words(node: NodeView) -> str:
+    if node.status == CHANGED:
+        return f"changed, {node.changes} changes"
+    if node.status == WAITING and node.planned:
+        return f"waiting, {node.planned} to change"
+    return _WORDS[node.status]
 
 
 def _footer(state: Progress, hidden: int) -> Row:

@@ -79,6 +79,7 @@ def node_to_json(name: str, node: NodeState) -> dict[str, Any]:
         "message": node.message,
         "phases": dict(node.phases),
         "tasks": node.tasks,
+        "looked": node.looked,
         "changes": [{"phase": p, "task": t, "change": c} for p, t, c in node.changes],
         "restarts": node.restarts,
         "locked": node.locked,
