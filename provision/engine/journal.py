@@ -28,7 +28,8 @@ class NodeState:
 
     `phases` maps a phase to its last ending; `changes` lists what was changed, as
     (phase, task, change); `tasks` counts the tasks that could change something and `looked`
-    those in check mode and preflight; `locked` says that the node's lock was taken and not given back.
+    those in check mode and preflight; `locked` says that the node's lock was taken and not given
+    back.
     """
 
     phases: dict[str, str] = field(default_factory=dict)
@@ -142,29 +143,33 @@ def _node_event(node: NodeState, event: Event) -> None:
     data = event.data
     if event.kind == "phase.end" and not data.get("check") and event.phase:
         _phase_end(node, event.phase, event)
-    elif event.kind == "task.end" and (data.get("check") or event.phase == "preflight"):
-        node.looked += 1
     elif event.kind == "task.end":
-        node.tasks += 1
-        if data.get("status") == "changed" and event.phase and event.phase not in INTERNAL:
-            task = str(data.get("task"))
-            for change in data.get("changes") or []:
-                node.changes.append((event.phase, task, str(change)))
-    elif event.kind == "lock.taken":
-        node.locked = True
-    elif event.kind == "lock.released":
-        node.locked = False
+        _task_end(node, event)
+    elif event.kind in ("lock.taken", "lock.released"):
+        node.locked = event.kind == "lock.taken"
     elif event.kind == "restart.due":
         node.restart_due = True
         node.boot_before = str(data.get("boot") or "") or None
     elif event.kind == "restart.end":
         node.restart_due = False
+        # The lock lies where a restart clears it.
         node.locked = False
         node.restarts += 1
     elif event.kind == "node.end":
         node.status = str(data.get("status"))
         node.message = data.get("message")
         node.failed_phase = event.phase
+
+
+def _task_end(node: NodeState, event: Event) -> None:
+    data = event.data
+    if data.get("check") or event.phase == "preflight":
+        node.looked += 1
+        return
+    node.tasks += 1
+    if data.get("status") == "changed" and event.phase and event.phase not in INTERNAL:
+        task = str(data.get("task"))
+        node.changes += [(event.phase, task, str(change)) for change in data.get("changes") or []]
 
 
 def _phase_end(node: NodeState, phase: str, event: Event) -> None:
