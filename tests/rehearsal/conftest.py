@@ -169,6 +169,16 @@ def rack(state_home: Path) -> Iterator[SimulatedRack]:
         found.rehearsal.take_down()
 
 
+@pytest.fixture(scope="module")
+def story_rack(state_home: Path) -> Iterator[SimulatedRack]:
+    """Two nodes, bare at first, that the journeys of one file change one after the other."""
+    found = _built(2, state_home)
+    try:
+        yield found
+    finally:
+        found.rehearsal.take_down()
+
+
 @pytest.fixture
 def fresh_rack(state_home: Path) -> Iterator[Callable[[int], SimulatedRack]]:
     """Makes racks of bare nodes, each in a network of its own; all are taken down at the end."""
