@@ -158,8 +158,8 @@ def _shown(answer: Completion) -> str:
     text = " ".join(answer.text.split())
     text = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     return (
-        f"{PROMPT} “{text}” ({answer.pieces} tokens, {answer.per_second:.1f} a second, "
-        f"first after {answer.first_s:.2f} s)"
+        f"{PROMPT}\n“{text}”\n{answer.pieces} tokens, {answer.per_second:.1f} a second, "
+        f"the first after {answer.first_s:.2f} s"
     )
 
 

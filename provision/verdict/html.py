@@ -21,7 +21,7 @@ from provision.verdict.elevation import Column, columns
 from provision.verdict.issues import Issue, all_findings, issues, issues_of
 from provision.verdict.model import Finding, NodeSummary, Status, Verdict, count, worst
 from provision.verdict.text import clean, one_line, shorten
-from provision.verdict.words import LOOKS, duration, headline, moment, plural
+from provision.verdict.words import LOOKS, answers, duration, headline, moment, plural
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PRINTED = 12
@@ -91,7 +91,7 @@ def render(verdict: Verdict) -> str:
         pages=pages,
         groups=_group_names(all_findings(verdict)),
         issues=issues(verdict),
-        answers=_answers(verdict),
+        answers=answers(verdict),
         drawings=[_drawing(c, pages, dense=len(racks) > 2) for c in racks],
         wide=len(racks) > 2,
         started=moment(verdict.started),
@@ -102,15 +102,6 @@ def render(verdict: Verdict) -> str:
         "base-uri 'none'; form-action 'none'",
         Status=Status,
     )
-
-
-def _answers(verdict: Verdict) -> list[Finding]:
-    """Passing prompts with what the model said; a person wants to read that, not only count it."""
-    return [
-        f
-        for f in verdict.findings
-        if f.status is Status.PASS and _group(f.check) == "inference" and "\n" in f.seen.strip()
-    ]
 
 
 def _environment() -> Environment:

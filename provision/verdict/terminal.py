@@ -7,10 +7,15 @@ from collections.abc import Iterator, Mapping
 from provision.verdict.issues import Issue, issues
 from provision.verdict.model import Status, Verdict, count, worst
 from provision.verdict.text import clean, columns, one_line, pad, shorten, wrap
-from provision.verdict.words import LOOKS, duration, headline, plural
+from provision.verdict.words import LOOKS, answers, duration, headline, plural
 
 _LABEL = 11
 """Width of the column that says what a line of an issue is."""
+_ANSWERS = 12
+"""Up to this many answers of the model are shown, of more only some; the page has all of them."""
+_SOME = 3
+_NAME = 24
+"""Columns that a node's name may have beside its answer."""
 _MANY = 40
 """From this many nodes on, nodes that pass are counted, not listed."""
 
@@ -27,9 +32,9 @@ def colour_wanted(environ: Mapping[str, str], *, tty: bool) -> bool:
 def render(verdict: Verdict, *, width: int = 80, colour: bool = False, unicode: bool = True) -> str:
     """The verdict as text that ends in a newline.
 
-    First the sentence, then a row per node, then every failing, unknown and waived finding with
-    what was expected, what was seen and what to do. Findings that differ only in the node are
-    said once.
+    First the sentence, then a row per node, what the model answered, then every failing, unknown
+    and waived finding with what was expected, what was seen and what to do. Findings that differ
+    only in the node are said once.
 
     Args:
         verdict: what to show.
@@ -38,7 +43,7 @@ def render(verdict: Verdict, *, width: int = 80, colour: bool = False, unicode: 
         unicode: False where the terminal cannot show glyphs beyond ASCII.
     """
     page = _Page(max(width, 40), colour, unicode)
-    blocks = [list(page.head(verdict)), list(page.nodes(verdict))]
+    blocks = [list(page.head(verdict)), list(page.nodes(verdict)), list(page.answers(verdict))]
     blocks += [list(page.issue(issue)) for issue in issues(verdict)]
     blocks.append(list(page.foot(verdict)))
     text = "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -101,6 +106,20 @@ class _Page:
             yield pad(names[name], wide) + "  " + self.sign(status, 9) + "".join(cells)
         if quiet:
             yield self.sign(Status.PASS, 9) + f"  on {plural(quiet, 'more node')}"
+
+    def answers(self, verdict: Verdict) -> Iterator[str]:
+        found = answers(verdict)
+        if found:
+            yield self.paint("what the model answered", "2")
+        wide = max((columns(self.cut(one_line(f.node), _NAME)) for f in found), default=0)
+        shown = found if len(found) <= _ANSWERS else found[:_SOME]
+        for finding in shown:
+            name = pad(self.cut(one_line(finding.node), _NAME), wide)
+            for line in wrap(clean(finding.seen.strip()), self.width - wide - 2):
+                yield f"{name}  {line}".rstrip()
+                name = " " * wide
+        if len(found) > len(shown):
+            yield f"and {plural(len(found) - len(shown), 'more answer')}, in the report"
 
     def issue(self, issue: Issue) -> Iterator[str]:
         found = issue.finding

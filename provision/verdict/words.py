@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from provision.verdict.model import Status, Verdict, worst
+from provision.verdict.model import Finding, Status, Verdict, worst
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,15 @@ def headline(verdict: Verdict) -> str:
         waived = plural(counts["waived"], "finding")
         return f"Rack {verdict.rack} passes with {waived} waived: {total}, {checks}."
     return f"Rack {verdict.rack} passes: {total}, {checks}."
+
+
+def answers(verdict: Verdict) -> list[Finding]:
+    """Passing prompts with what the model said; a person wants to read that, not only count it."""
+    return [
+        f
+        for f in verdict.findings
+        if f.status is Status.PASS and f.check.startswith("inference.") and "\n" in f.seen.strip()
+    ]
 
 
 def moment(seconds: float) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from provision.verdict import diff, terminal
 from provision.verdict.model import Finding, NodeSummary, Severity, Status, Verdict
 from provision.verdict.text import clean, columns, shorten, wrap
+from provision.verdict.words import answers
 from tests.data.sample_verdict import hostile, sample
 
 GOLDEN = """\
@@ -112,7 +113,7 @@ def test_no_line_is_wider_than_asked(made: Verdict, width: int) -> None:
 def test_a_large_rack_lists_only_nodes_that_do_not_pass() -> None:
     text = terminal.render(sample(400), width=120)
     assert "✓ pass     on 379 more nodes" in text
-    assert text.count("\n") < 120
+    assert text.count("\n") < 130
 
 
 @pytest.mark.parametrize("count", [2, 9, 400])
@@ -196,3 +197,14 @@ def test_diff_of_two_verdicts() -> None:
     assert diff.render(diff.compare(made("a", ax="pass"), made("a", ax="pass"))) == (
         "nothing changed\n"
     )
+
+
+def test_what_the_model_answered_stands_beside_the_node() -> None:
+    text = terminal.render(sample(2), width=90)
+    assert "what the model answered" in text
+    for finding in answers(sample(2)):
+        first, *rest = finding.seen.strip().splitlines()
+        assert f"{finding.node}  {first[:30]}" in text
+        assert all(line[:30] in text for line in rest)
+    assert answers(sample(2))
+    assert "more answers, in the report" in terminal.render(sample(40), width=90)
