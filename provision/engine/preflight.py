@@ -11,7 +11,8 @@ from provision.core.events import Event, EventSink, ListSink, Tee
 from provision.core.paths import playbook
 from provision.core.problems import Problem, fail
 from provision.engine.ansible import Ansible
-from provision.engine.evaluate import LOOKED_AT, Asked, Sight, evaluate, refused, root_causes
+from provision.engine.evaluate import evaluate, refused, root_causes
+from provision.engine.judges import LOOKED_AT, Asked, Sight
 from provision.engine.recorder import Recorder
 from provision.engine.unreachable import PYTHON, classify
 from provision.rack.model import Rack

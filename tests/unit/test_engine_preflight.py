@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from provision.core.events import Event
-from provision.engine.evaluate import CHECKS, Asked, Sight, evaluate, refused, root_causes
+from provision.engine.evaluate import evaluate, refused, root_causes
+from provision.engine.judges import CHECKS, Asked, Sight
 from provision.engine.preflight import gather
 from provision.engine.unreachable import classify, shorten
 from provision.rack.model import Gpus, Hardware, Nic
