@@ -309,7 +309,7 @@ def _stopped_by_budget(report: Report, budget: int, changing: list[str]) -> None
     if len(failed) == 1 and budget == 0 and report.problems:
         # That one node's own message says it all.
         last = report.problems[-1]
-        report.problems[-1] = replace(last, hint=f"{last.hint}{left}")
+        report.problems[-1] = replace(last, message=f"{last.message.rstrip('.')}{left}")
         return
     report.problems.append(
         Problem(
