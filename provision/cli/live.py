@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -118,6 +118,25 @@ class Table:
         return text
 
 
+class WhileRead:
+    """Hands events on for as long as somebody reads them.
+
+    A reader that goes away (`holdfast up ... | head`) must not stop a run half-way.
+    """
+
+    def __init__(self, sink: EventSink) -> None:
+        self.sink = sink
+        self._read = True
+
+    def emit(self, event: Event) -> None:
+        """Take one event."""
+        if self._read:
+            try:
+                self.sink.emit(event)
+            except BrokenPipeError:
+                self._read = False
+
+
 class Watch:
     """What a verb uses to show a run: a sink for events, and a way to say something between."""
 
@@ -134,7 +153,8 @@ class Watch:
 
             self._console.print(Text.from_ansi(text))
         elif self.shown == "lines":
-            print(text, flush=True)
+            with suppress(BrokenPipeError):
+                print(text, flush=True)
 
 
 @contextmanager
@@ -162,9 +182,9 @@ def watching(*, as_json: bool, events: Path | None, quiet: bool = False) -> Iter
         elif shown == "lines":
             lines = Lines(sys.stdout)
             stack.callback(lines.close)
-            sinks.append(lines)
+            sinks.append(WhileRead(lines))
         elif shown == "events":
-            sinks.append(StreamSink(sys.stdout))
+            sinks.append(WhileRead(StreamSink(sys.stdout)))
         yield Watch(Tee(sinks) if sinks else NullSink(), shown, console)
 
 

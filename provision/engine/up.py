@@ -97,6 +97,10 @@ def up(
         report.problems += error.problems
         _give_back(session, report)
         return _ended(session, report.ended(error.exit_code, error.problems[0].code))
+    except OSError as error:
+        with contextlib.suppress(OSError, HoldfastError):
+            _give_back(session, report)
+        raise _unwritable(session, error) from error
 
 
 def _up(
@@ -355,6 +359,16 @@ def _interrupted(session: Session, report: Report) -> Report:
     with contextlib.suppress(KeyboardInterrupt):
         _give_back(session, report)
     return _ended(session, report.ended(ExitCode.INTERRUPTED, "interrupted"))
+
+
+def _unwritable(session: Session, error: OSError) -> HoldfastError:
+    """A run that cannot be journalled must not go on: nobody could tell what it did."""
+    return fail(
+        "controller",
+        f"this machine stopped the run: {error}",
+        where=str(error.filename or session.folder.path),
+        hint=f"mend it here (df -h {session.folder.path}), then `{_resume(session)}`",
+    )
 
 
 def _resume(session: Session) -> str:

@@ -120,26 +120,28 @@ def test_the_callback_says_what_happened_and_no_more(tmp_path, place):
     assert (place.folder / "01-four.log").stat().st_mode & 0o777 == 0o600
 
 
+CHECKED = """
+- name: first
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Write a file
+      ansible.builtin.copy: {content: "CANARY-CONTENT", dest: "{{ folder }}/x", mode: "0600"}
+"""
+
+
 def test_check_mode_shows_paths_but_never_contents(tmp_path, place):
     seen = []
     folder = tmp_path / "made"
     folder.mkdir()
     ansible = Ansible(place)
-    ansible.run(
-        "plan",
-        write(tmp_path, PLAYBOOK),
-        seen.append,
-        limit=["n1", "n2"],
-        variables={"folder": str(folder)},
-        check=True,
-    )
-    ends = [line for line in seen if line["kind"] == "task.end" and line["task"] == "Write a file"]
-    assert [e["changes"] for e in ends] == [[str(folder / "x")]] * 2
-    assert all(e["check"] for e in ends)
+    path = write(tmp_path, CHECKED)
+    values = {"folder": str(folder)}
+    ansible.run("plan", path, seen.append, limit=["n1"], variables=values, check=True)
+    ends = [line for line in seen if line["kind"] == "task.end"]
+    assert [(e["changes"], e["check"]) for e in ends] == [([str(folder / "x")], True)]
     assert list(folder.iterdir()) == []
-    text = (place.folder / "01-plan.jsonl").read_text(encoding="utf-8")
-    assert "CANARY-CONTENT" not in text
-    assert "CANARY-SECRET" not in text
+    assert "CANARY" not in (place.folder / "01-plan.jsonl").read_text(encoding="utf-8")
 
 
 def test_a_playbook_that_does_not_parse_is_not_finished(tmp_path, place):
@@ -148,11 +150,10 @@ def test_a_playbook_that_does_not_parse_is_not_finished(tmp_path, place):
     assert outcome.last_words()
 
 
-def test_runs_are_numbered_on_after_a_resume(tmp_path, place):
-    path = write(tmp_path, "[]\n")
-    Ansible(place).run("one", path, print, limit=["n1"])
-    Ansible(place).run("two", path, print, limit=["n1"])
-    assert {p.name for p in place.folder.glob("*.log")} == {"01-one.log", "02-two.log"}
+def test_runs_are_numbered_on_after_a_resume(place):
+    Ansible(place)
+    (place.folder / "07-wave.log").touch()
+    assert Ansible(place)._count == 7
 
 
 def running(nap):

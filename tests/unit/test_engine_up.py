@@ -310,6 +310,17 @@ def test_takeover_reaches_the_node_lock(tmp_path, scripted):
     assert variables["engine_takeover"] == "R-dead"
 
 
+def test_a_run_that_cannot_be_journalled_stops_and_says_so(tmp_path, scripted):
+    scripted.drift = drift("n1")
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "events.jsonl")
+
+    with pytest.raises(HoldfastError, match="No space left") as stopped:
+        run_up(rack(tmp_path), full)
+    assert "--resume" in stopped.value.problems[0].hint
+
+
 def test_a_plan_changes_nothing_and_exits_0(tmp_path, scripted):
     scripted.drift = drift("n1")
     with Session(Request(rack(tmp_path), "plan", ("holdfast", "plan")), ListSink()) as session:

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from provision.cli.live import Lines, mode
+from provision.cli.live import Lines, WhileRead, mode
 from provision.core.events import Event
 from provision.engine.progress import Progress, follow, plain, view
 
@@ -142,6 +142,21 @@ class Screen(io.StringIO):
 )
 def test_a_person_a_pipe_and_ci_see_different_things(tty, environ, as_json, want):
     assert mode(Screen(tty), environ, as_json=as_json) == want
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_run():
+    class Gone:
+        asked = 0
+
+        def emit(self, event):
+            self.asked += 1
+            raise BrokenPipeError
+
+    gone = Gone()
+    sink = WhileRead(gone)
+    sink.emit(START)
+    sink.emit(START)
+    assert gone.asked == 1
 
 
 def test_a_silent_log_has_a_heartbeat():
