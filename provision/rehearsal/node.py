@@ -105,7 +105,10 @@ def start(node: Node, base: Path, *, outlive: bool) -> int:
     """
     (node.folder / "stopped").unlink(missing_ok=True)
     if not os.path.ismount(node.root):
-        layers = f"lowerdir={base}/root,upperdir={node.folder}/upper,workdir={node.folder}/work"
+        # nodev: a device file that the node makes among its own files opens nothing of the host's.
+        layers = (
+            f"nodev,lowerdir={base}/root,upperdir={node.folder}/upper,workdir={node.folder}/work"
+        )
         run(["mount", "-t", "overlay", "overlay", "-o", layers, node.root])
     tied = [] if outlive else ["setpriv", "--pdeathsig", "KILL"]
     child = ["setpriv", "--pdeathsig", "TERM"]
