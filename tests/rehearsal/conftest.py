@@ -24,6 +24,7 @@ from provision.rehearsal import identity
 from provision.rehearsal import rack as racks
 from provision.rehearsal.node import Node
 from provision.rehearsal.rack import Rehearsal
+from tests.rehearsal.likeness import Likeness, look_at
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +57,7 @@ class SimulatedRack:
     def __init__(self, rehearsal: Rehearsal, state: Path) -> None:
         self.rehearsal = rehearsal
         self.state = state
+        self.undisturbed: Likeness | None = None
         self.environment = {**os.environ, "XDG_STATE_HOME": os.fspath(state), "CI": "1"}
 
     @property
@@ -127,8 +129,10 @@ class SimulatedRack:
         return ran
 
     def runs(self) -> list[Path]:
-        """The folders of all runs, oldest first."""
-        return sorted((self.state / "holdfast/runs").glob("*/"))
+        """The folders of this rack's runs, oldest first."""
+        of_rack = f'"rack": "{self.rehearsal.name}"'
+        found = sorted((self.state / "holdfast/runs").glob("*/run.json"))
+        return [path.parent for path in found if of_rack in path.read_text()]
 
     def edited(self, name: str, change: Callable[[str], str]) -> Path:
         """A changed copy of the inventory, beside it so that its relative paths hold."""
@@ -164,9 +168,17 @@ def rack(state_home: Path) -> Iterator[SimulatedRack]:
     try:
         ran = found.holdfast("up", found.inventory)
         assert ran.code == 0, ran.said()
+        found.undisturbed = look_at(found, "n1")
         yield found
     finally:
         found.rehearsal.take_down()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(rack: SimulatedRack) -> Likeness:
+    """Node n1 as it stood right after it was provisioned, before any journey touched it."""
+    assert rack.undisturbed is not None
+    return rack.undisturbed
 
 
 @pytest.fixture(scope="module")
