@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     """Print what the last run did.
 
     Raises:
-        HoldfastError: the inventory is wrong (exit code 2), or there is no such run (3).
+        HoldfastError: the inventory is wrong, or there is no such run (exit code 2).
     """
     rack = load_rack(args.inventory).rack
     if args.all:

@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> ExitCode:
     """Bring the rack up.
 
     Raises:
-        HoldfastError: the inventory is wrong (exit code 2), the rack is held by another process,
-            or the run to resume cannot be resumed (3).
+        HoldfastError: the inventory is wrong or there is no such run (exit code 2), the rack is
+            held by another process, or the run cannot be resumed (3).
     """
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack

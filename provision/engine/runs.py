@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.core.names import suggest
 from provision.core.paths import state_home
@@ -170,7 +171,7 @@ def find_run(name: str, rack: str | None = None) -> RunFolder:
     """The run with this id, with this unique beginning or ending of it, or the ``last`` `up`.
 
     Raises:
-        HoldfastError: there is no such run, or more than one is meant.
+        HoldfastError: there is no such run, or more than one is meant (exit code 2).
     """
     runs = list_runs(rack)
     ups = list_runs(rack, "up") if name == "last" else []
@@ -183,10 +184,12 @@ def find_run(name: str, rack: str | None = None) -> RunFolder:
         return meant[0]
     if meant:
         several = ", ".join(r.run for r in meant)
-        raise fail("run-ambiguous", f"{name!r} may mean any of these runs: {several}")
+        message = f"{name!r} may mean any of these runs: {several}"
+        raise fail("run-ambiguous", message, exit_code=ExitCode.USAGE)
     of_rack = f" of rack {rack}" if rack else ""
     hint = suggest(name, [r.run for r in runs[-5:]]) if runs else f"no run is kept in {runs_home()}"
-    raise fail("run-unknown", f"there is no run {name!r}{of_rack}", hint=hint)
+    message = f"there is no run {name!r}{of_rack}"
+    raise fail("run-unknown", message, hint=hint, exit_code=ExitCode.USAGE)
 
 
 def controller_name() -> str:

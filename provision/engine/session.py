@@ -65,8 +65,8 @@ class Session:
     is ended.
 
     Raises (on entry):
-        HoldfastError: another process works on the rack (exit code 3), or the inputs of the run
-            to resume have changed (exit code 2).
+        HoldfastError: another process works on the rack, or the run cannot be resumed because
+            its inputs have changed (exit code 3).
         OSError: the state folder cannot be written.
     """
 
