@@ -270,7 +270,7 @@ class TestServices:
         show(commands)
         arguments = self.arguments(restart_if_newer=["/nope"])
         told = run_module("services", {**arguments, "pending": ["/nope"]}, check=True)
-        assert told.changes == ["restart a.service (/nope changes)"]
+        assert told.changes == ["restart a.service (/nope is newer)"]
 
     def test_a_newer_secret_restarts_it(self, commands):
         show(commands)

@@ -110,6 +110,11 @@ manifest:
   description: The manifest's path.
   returned: always
   type: str
+paths:
+  description: The model's directory, where a file in it was, or would be, replaced or removed.
+  returned: always
+  type: list
+  elements: str
 holdfast_changes:
   description: What was, or would be, fetched, removed or set.
   returned: when changed
@@ -251,7 +256,8 @@ def main() -> None:
         )
     label(outcome)
     keep_manifest(outcome)
-    outcome.exit(manifest=params["manifest"])
+    moved = bool(found.fetch or found.leftovers or found.extra)
+    outcome.exit(manifest=params["manifest"], paths=[params["directory"]] if moved else [])
 
 
 if __name__ == "__main__":

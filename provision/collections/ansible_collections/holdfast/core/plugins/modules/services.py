@@ -142,16 +142,14 @@ def look(outcome: Outcome, units: list[dict[str, Any]]) -> dict[str, Unit]:
 
 
 def reasons(wanted: dict[str, Any], unit: Unit, pending: list[str]) -> list[str]:
-    """Why a running unit has to be restarted."""
-    started = unit.started()
-    found = ["{0} changes".format(p) for p in wanted["restart_if_newer"] if p in pending]
-    offset = time.time() - time.monotonic()
-    found += [
+    """Why a running unit has to be restarted; a plan says it in the words of the run."""
+    started = unit.started() + time.time() - time.monotonic()
+    found = [
         "{0} is newer".format(path)
         for path in wanted["restart_if_newer"]
-        if path not in pending and modified(path) > started + offset
+        if path in pending or modified(path) > started
     ]
-    if wanted["restart_if_after"] > started + offset:
+    if wanted["restart_if_after"] > started:
         found.append("a secret is newer")
     return found
 
