@@ -17,12 +17,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 
 class Memory:
     """Samples the machine's available memory, ten times a second."""
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> Self:
         self.before = self.least = available()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
