@@ -207,15 +207,24 @@ def _names(declaration: Declaration, known: KnownNames) -> Iterator[Problem]:
     """Names that other rooms own, in every definition, also one that another overrides."""
     for definition in declaration.judged:
         value = declaration.value(definition)
-        if isinstance(value, Inference):
+        if definition.name == PREFIX + "inference":
             for field, names, kind in (
                 ("engine", known.engines, "inference engine"),
                 ("model", known.models, "model in the stack lock"),
                 ("image", known.images, "image in the stack lock"),
             ):
-                yield from _name(definition, (field,), getattr(value, field), names, kind)
+                # Another field may be wrong; that must not hide what is wrong here. A template
+                # is no name, and has been complained about.
+                written = value if isinstance(value, Inference) else definition.value
+                name = _field(written, field)
+                if isinstance(name, str) and "{" not in name:
+                    yield from _name(definition, (field,), name, names, kind)
         elif definition.name == PREFIX + "profile" and isinstance(value, str):
             yield from _name(definition, (), value, known.profiles, "profile")
+
+
+def _field(value: object, field: str) -> object:
+    return value.get(field) if isinstance(value, dict) else getattr(value, field, None)
 
 
 def _name(
