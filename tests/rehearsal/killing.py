@@ -66,7 +66,7 @@ class Watcher:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.1):
+        while not self._stop.wait(0.25):
             at = time.time()
             working = frozenset(self._look())
             for session in working:
@@ -75,11 +75,9 @@ class Watcher:
 
     def _look(self) -> set[int]:
         """The sessions that have Python at work now."""
-        processes = _processes()
-        inside = _below(processes, _pid_of(self.node))
+        processes = _processes(_pid_of(self.node))
         working = set()
-        for pid in inside:
-            _, name, start = processes[pid]
+        for pid, (_, name, start) in processes.items():
             session = self._session(processes, pid)
             if session is None:
                 continue
@@ -104,9 +102,10 @@ class Watcher:
         return [at for at, working in self.samples if at > taken_at and working & old]
 
 
-def _processes() -> dict[int, tuple[int, str, str]]:
-    """Parent, name and start of every process, by number."""
-    found = {}
+def _processes(top: int) -> dict[int, tuple[int, str, str]]:
+    """Parent, name and start of a process and all its descendants, by number."""
+    known: dict[int, tuple[int, str, str]] = {}
+    children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -115,25 +114,18 @@ def _processes() -> dict[int, tuple[int, str, str]]:
         except OSError:
             continue
         head, _, tail = text.rpartition(")")
-        fields = tail.split()
-        if fields[0] != "Z":
-            found[int(folder.name)] = (int(fields[1]), head.partition("(")[2], fields[19])
-    return found
+        state, parent, *fields = tail.split()
+        if state != "Z":
+            known[int(folder.name)] = (int(parent), head.partition("(")[2], fields[17])
+            children.setdefault(int(parent), []).append(int(folder.name))
+    inside = [top] if top in known else []
+    for pid in inside:
+        inside += children.get(pid, [])
+    return {pid: known[pid] for pid in inside}
 
 
 def _pid_of(node: Node) -> int:
     return int((node.folder / "pid").read_text())
-
-
-def _below(processes: Mapping[int, tuple[int, str, str]], top: int) -> list[int]:
-    """A process and all its descendants, parents first."""
-    children: dict[int, list[int]] = {}
-    for pid, (parent, _, _) in processes.items():
-        children.setdefault(parent, []).append(pid)
-    found = [top] if top in processes else []
-    for pid in found:
-        found += children.get(pid, [])
-    return found
 
 
 def journal_of(run: Path) -> list[Event]:
