@@ -173,6 +173,8 @@ def view(
         height: rows; nodes that failed or work come first when not all have room.
         unicode: False where only ASCII can be shown.
     """
+    if not state.run:
+        return []
     rows = [_headline(state, now), _stage_row(state, unicode)]
     shown = _chosen(state, max(1, height - 5))
     if state.nodes:

@@ -58,6 +58,10 @@ def test_rows_say_who_works_on_what():
     assert "1 failed, 1 working, 1 nothing to change" in rows[6]
 
 
+def test_there_is_nothing_to_see_before_the_run_began():
+    assert view(Progress(), 165.0) == []
+
+
 def test_a_status_is_never_colour_alone():
     for row in view(state(*apply_events()), 165.0)[3:6]:
         words = "".join(part for part, _ in row)
