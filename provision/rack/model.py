@@ -161,7 +161,7 @@ class Inference(Model):
     context: int = Field(
         default=2048, ge=128, le=4194304, description="Context of one request, in tokens."
     )
-    parallel: int = Field(default=1, ge=1, le=1024, description="Requests answered together.")
+    parallel: int = Field(default=2, ge=1, le=1024, description="Requests answered together.")
     max_tokens: int = Field(
         default=256, ge=1, le=1048576, description="Most tokens that one answer may have."
     )
