@@ -13,16 +13,17 @@ from types import TracebackType
 from typing import Self
 
 from provision import __version__
-from provision.core.events import Event, EventSink, FileSink, Tee
+from provision.core.events import Event, EventSink, FileSink, ListSink, Tee
 from provision.core.locks import FileLock, Held
 from provision.core.paths import playbook, state_home
 from provision.core.problems import HoldfastError, Problem, fail
 from provision.engine import journal
-from provision.engine.ansible import Ansible, socket_folder
+from provision.engine.ansible import Ansible, Tail, socket_folder
 from provision.engine.apply import phases_of
 from provision.engine.environment import Place
 from provision.engine.journal import RunState
 from provision.engine.processes import ProcessId, end
+from provision.engine.recorder import Recorder
 from provision.engine.runs import (
     RunFolder,
     RunRecord,
@@ -105,6 +106,8 @@ class Session:
             journal.mend(self.folder.journal)
             end_leftovers(self.before)
         self.sink = Tee([FileSink(self.folder.journal), self._watcher])
+        if request.resume is not None:
+            self.before = recover(self.folder, self.sink)
         write_known_hosts(request.rack, self.folder.known_hosts)
         place = Place(
             self.folder.ansible,
@@ -176,6 +179,26 @@ def end_leftovers(state: RunState) -> None:
                 f"process {process.pid} of the earlier run still works and does not end",
                 hint=f"look at it with `ps -fp {process.pid}`, end it, and resume again",
             )
+
+
+def recover(folder: RunFolder, sink: EventSink) -> RunState:
+    """Journal the phases that ansible finished and that we were killed before writing down.
+
+    Ansible's own events are a moment ahead of the journal.
+    """
+    state = journal.read_journal(folder.journal)
+    waves = sorted(folder.ansible.glob("[0-9]*-wave.jsonl"))
+    if not waves:
+        return state
+    kept = ListSink()
+    recorder = Recorder(kept)
+    for line in Tail(waves[-1]).lines():
+        recorder.take(line)
+    for event in kept.seen:
+        done = event.kind == "phase.end" and event.data.get("status") in journal.DONE
+        if done and event.node and event.phase not in state.node(event.node).finished:
+            sink.emit(event)
+    return journal.read_journal(folder.journal)
 
 
 def new_record(request: Request) -> RunRecord:

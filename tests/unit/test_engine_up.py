@@ -204,6 +204,28 @@ def test_a_resume_continues_where_the_node_failed(tmp_path, scripted):
     assert not status_of(RunFolder(first.folder)).resumable
 
 
+def test_what_ansible_finished_before_the_kill_is_not_redone(tmp_path, scripted):
+    a_rack = rack(tmp_path, ("n1",))
+    scripted.drift = drift("n1")
+    scripted.errors = {("n1", "base"): "killed here"}
+    first, _ = run_up(a_rack)
+    folder = RunFolder(first.folder)
+    assert read_journal(folder.journal).node("n1").finished == {"repositories"}
+    folder.ansible.mkdir(exist_ok=True)
+    lines = []
+    for phase in ("base", "time"):
+        lines.append({"kind": "play.start", "phase": phase})
+        lines.append({"kind": "task.start", "node": "n1", "phase": phase, "task": "T"})
+        told = {"kind": "task.end", "node": "n1", "phase": phase, "task": "T", "status": "ok"}
+        lines.append(told)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder.ansible / "03-wave.jsonl").write_text(text + '{"kind":"play', encoding="utf-8")
+    scripted.errors = {}
+    run_up(a_rack, resume=folder)
+    # `time` had begun and not ended, so it is done again; `base` had ended.
+    assert scripted.applied[1:] == [("n1", "time")]
+
+
 def test_a_resume_with_other_inputs_is_refused(tmp_path, scripted):
     a_rack = rack(tmp_path)
     first, _ = run_up(a_rack)
