@@ -26,7 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--nodes", type=_count, default=2, metavar="N", help="how many (default 2)")
     parser.add_argument(
-        "--release", choices=("9", "10"), default="10", help="the EL major release (default 10)"
+        "--release",
+        choices=("9", "10"),
+        help="the EL major release (default: this host's own for el, 10 for compat)",
     )
     parser.add_argument(
         "--base",
@@ -34,6 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what nodes are made of: el from this host's EL repositories, compat from Debian "
         "packages, auto whichever this host can build (default)",
+    )
+    parser.add_argument(
+        "--engine-image",
+        metavar="FILE",
+        type=Path,
+        help="an OCI archive of the inference engine to use instead of building one; needed for "
+        "el, which has no package of it",
     )
     parser.add_argument(
         "--keep", action="store_true", help="leave the rack running, and say how to use it"
@@ -62,7 +71,14 @@ def run(args: argparse.Namespace) -> ExitCode:
     events = _events(args)
     for name in rack.sweep():
         events.emit(Event("rehearsal.swept", data={"name": name}))
-    built = rack.build(release=args.release, count=args.nodes, events=events, keep=keep)
+    built = rack.build(
+        release=args.release,
+        count=args.nodes,
+        events=events,
+        keep=keep,
+        base=args.base,
+        engine_image=args.engine_image,
+    )
     with rack.owned(built):
         if args.start_only:
             return _kept(built, args.json)
@@ -73,7 +89,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         if keep:
             _kept(built, as_json=False)
         print(f"\nrehearsed in {time.monotonic() - started:.0f} s on simulated nodes "
-              f"(EL-compatible, built from Debian packages; not hardware)")  # fmt: skip
+              f"({built.made_of}; not hardware)")  # fmt: skip
     return code
 
 
@@ -106,6 +122,7 @@ def _kept(built: Rehearsal, as_json: bool) -> ExitCode:
         "name": built.name,
         "inventory": os.fspath(built.inventory),
         "inside": built.inside(),
+        "made_of": built.made_of,
         "nodes": {node.name: node.address for node in built.nodes},
     }
     if as_json:
@@ -126,6 +143,10 @@ class _Lines:
         """Print the start and the end of a step."""
         if event.kind == "rehearsal.swept":
             print(f"took down {event.data['name']}, whose owner had died", file=sys.stderr)
+        if event.kind == "rehearsal.base":
+            why = f", because {event.data['why']}" if event.data["why"] else ""
+            says = f"nodes of release {event.data['release']}: {event.data['made_of']}{why}"
+            print(says, file=sys.stderr, flush=True)
         if event.kind != "rehearsal.step":
             return
         if event.data["state"] == "start":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from provision.core.events import EventSink
 from provision.rehearsal import debian, identity, rpms
-from provision.rehearsal.cache import digest_of, made_once, remove_tree
+from provision.rehearsal.cache import digest_of, made_once, remove_tree, source_of
 from provision.rehearsal.recipe import Recipe
 from provision.rehearsal.shell import run
 
@@ -23,8 +23,8 @@ def node_base(recipe: Recipe, release: str, events: EventSink) -> Path:
     Raises:
         HoldfastError: a tool is missing, the mirror cannot be reached, or a build step failed.
     """
-    sources = [recipe.digest_source, release.encode()]
-    sources += [Path(module.__file__ or "").read_bytes() for module in (debian, identity, rpms)]
+    sources = [recipe.digest_source, release.encode(), *source_of(debian, identity, rpms)]
+    sources.append(Path(__file__).read_bytes())
     return made_once(
         f"base-compat{release}",
         digest_of(sources),

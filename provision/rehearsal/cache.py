@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 
 from provision.core.events import Event, EventSink
 from provision.core.files import write_whole
@@ -20,6 +22,11 @@ def digest_of(parts: Iterable[bytes]) -> str:
     for part in parts:
         total.update(hashlib.sha256(part).digest())
     return total.hexdigest()[:16]
+
+
+def source_of(*modules: ModuleType) -> list[bytes]:
+    """The text of the modules whose work is kept; another text makes another entry."""
+    return [Path(module.__file__ or "").read_bytes() for module in modules]
 
 
 def made_once(
@@ -70,13 +77,18 @@ def remove_tree(path: Path) -> None:
     """Remove a folder and everything in it; a folder that is not there is fine.
 
     Raises:
-        HoldfastError: something is still mounted below it.
+        HoldfastError: something is still mounted there or below.
     """
     if not path.exists():
         return
     below = f"{path.resolve()}/"
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for mount in mounts:
-        if mount.startswith(below):
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount = _unescaped(line.split()[4])
+        if f"{mount}/".startswith(below):
             raise fail("still-mounted", f"{mount} is mounted, so {path} stays", where=str(path))
     shutil.rmtree(path)
+
+
+def _unescaped(field: str) -> str:
+    """A path out of mountinfo, which writes a space as three octal digits."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)

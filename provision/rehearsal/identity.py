@@ -42,7 +42,7 @@ def present_as_el(tree: Path, release: str) -> None:
     """Give `tree` the identity of a rehearsal node of major `release` ("9" or "10")."""
     version = RELEASES[release]
     name = f"Holdfast rehearsal node {version}"
-    _write(
+    write(
         tree / "etc/os-release",
         'NAME="Holdfast Rehearsal"\n'
         f'VERSION="{version} (EL-compatible, built from Debian packages)"\n'
@@ -53,21 +53,21 @@ def present_as_el(tree: Path, release: str) -> None:
         f'PRETTY_NAME="{name} (EL-compatible, built from Debian packages)"\n',
     )
     # ansible-core recognises an EL family by the words "Red Hat" in this file.
-    _write(
+    write(
         tree / "etc/redhat-release",
         f"Holdfast rehearsal node (Red Hat Enterprise Linux compatible) release {version}\n",
     )
-    _write(tree / "etc/motd", f"{name}: a simulated node, not hardware.\n")
-    _write(tree / "etc/dnf/vars/releasever", f"{release}\n")
+    write(tree / "etc/motd", f"{name}: a simulated node, not hardware.\n")
+    write(tree / "etc/dnf/vars/releasever", f"{release}\n")
     # With a resolver that cannot be reached every dnf call waits ten seconds.
-    _write(tree / "etc/resolv.conf", "")
+    write(tree / "etc/resolv.conf", "")
     for folder in ("etc/yum.repos.d", "etc/pki/rpm-gpg"):
         (tree / folder).mkdir(parents=True, exist_ok=True)
     _units(tree)
-    _accounts(tree)
+    add_user(tree)
     for path in _NOT_ON_EL:
         _remove(tree / path)
-    _write(tree / "etc/machine-id", "")
+    write(tree / "etc/machine-id", "")
     for key in (tree / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
 
@@ -77,7 +77,7 @@ def _units(tree: Path) -> None:
     units = tree / "usr/lib/systemd/system"
     (units / "ssh.service").rename(units / "sshd.service")
     text = (units / "sshd.service").read_text().replace("Alias=sshd.service", "Alias=ssh.service")
-    _write(units / "sshd.service", text)
+    write(units / "sshd.service", text)
     enabled = tree / "etc/systemd/system"
     wants = enabled / "multi-user.target.wants"
     for stale in (wants / "ssh.service", enabled / "sshd.service", enabled / "ssh.service"):
@@ -94,21 +94,23 @@ def _units(tree: Path) -> None:
         _remove(enabled / unit)
         (enabled / unit).symlink_to("/dev/null")
     (tree / "etc/sysconfig").mkdir(exist_ok=True)
-    _write(
+    write(
         tree / "etc/ssh/sshd_config.d/50-redhat.conf",
         "PasswordAuthentication no\nUsePAM yes\nUseDNS no\nPrintMotd no\n",
         mode=0o600,
     )
 
 
-def _accounts(tree: Path) -> None:
+def add_user(tree: Path) -> None:
+    """Add the account that Ansible logs in with."""
     run(["chroot", tree, "groupadd", "--force", "--system", "wheel"])
     options = ("--create-home", "--groups", "wheel", "--shell", "/bin/bash")
     run(["chroot", tree, "useradd", *options, USER])
-    _write(tree / "etc/sudoers.d/rehearsal", f"{USER} ALL=(ALL) NOPASSWD: ALL\n", mode=0o440)
+    write(tree / "etc/sudoers.d/rehearsal", f"{USER} ALL=(ALL) NOPASSWD: ALL\n", mode=0o440)
 
 
-def _write(path: Path, text: str, mode: int = 0o644) -> None:
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Put a file of the node base in place of whatever was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove(path)
     path.write_text(text, encoding="utf-8")

@@ -69,16 +69,10 @@ def create(node: Node, base: Path, peers: dict[str, str], login_key: str) -> Non
         "etc/machine-id": f"{machine}\n",
         # The host may keep the pids controller in its first hierarchy, out of a node's reach.
         "etc/containers/containers.conf.d/10-rehearsal.conf": "[containers]\npids_limit = 0\n",
-        # Sorts before the 80-container-host0.network that systemd ships.
-        "etc/systemd/network/10-host0.network": (
-            "[Match]\nName=host0\n\n[Network]\n"
-            f"Address={node.address}/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
-        ),
     }
     for path, text in own.items():
-        target = upper / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        _write(upper / path, text)
+    _give_address(upper, base / "root", node.address)
     for folder in ("etc/ssh", f"home/{identity.USER}/.ssh"):
         (upper / folder).mkdir(parents=True, exist_ok=True)
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f",
@@ -93,6 +87,31 @@ def create(node: Node, base: Path, peers: dict[str, str], login_key: str) -> Non
     for own_path in (home, home / ".ssh", home / ".ssh/authorized_keys"):
         os.chown(own_path, int(account[2]), int(account[3]))
         own_path.chmod(0o600 if own_path.is_file() else 0o700)
+
+
+def _give_address(upper: Path, tree: Path, address: str) -> None:
+    """Configure the node's interface for whichever manager its base has."""
+    if (tree / "usr/sbin/NetworkManager").exists():
+        keyfile = upper / "etc/NetworkManager/system-connections/host0.nmconnection"
+        _write(
+            keyfile,
+            "[connection]\nid=host0\ntype=ethernet\ninterface-name=host0\n\n"
+            f"[ipv4]\nmethod=manual\naddress1={address}/24\n\n[ipv6]\nmethod=disabled\n",
+        )
+        # It ignores a connection that others can read.
+        keyfile.chmod(0o600)
+        return
+    # Sorts before the 80-container-host0.network that systemd ships.
+    _write(
+        upper / "etc/systemd/network/10-host0.network",
+        "[Match]\nName=host0\n\n[Network]\n"
+        f"Address={address}/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def start(node: Node, base: Path, *, outlive: bool) -> int:

@@ -7,10 +7,13 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.core.exitcodes import ExitCode
+from provision.core.problems import fail
 from provision.rehearsal import debian
 from provision.rehearsal.recipe import Recipe
 from provision.rehearsal.shell import run
@@ -28,6 +31,7 @@ class Image:
     """An OCI image archive. `digest` is the manifest's, as registries and podman name it."""
 
     path: Path
+    reference: str
     digest: str
     version: str
     licence: str
@@ -50,7 +54,51 @@ def build_engine_image(recipe: Recipe, work: Path, out: Path) -> Image:
     version = run(["chroot", tree, "dpkg-query", "-W", "-f", "${Version}", "llama.cpp-tools"])
     layer = _layer(tree)
     digest = _write_archive(layer, out)
-    return Image(out, digest, version, "MIT")
+    return Image(out, REFERENCE, digest, version, "MIT")
+
+
+def adopt(archive: Path, out: Path) -> Image:
+    """Take an OCI archive that somebody else made, as it is.
+
+    Raises:
+        HoldfastError: it is not an OCI archive of one image for this machine's architecture.
+    """
+    try:
+        with tarfile.open(archive) as members:
+            (described,) = json.loads(_member(members, "index.json"))["manifests"]
+            manifest = _blob(members, described["digest"])
+            config = json.loads(_blob(members, json.loads(manifest)["config"]["digest"]))
+            made_for = config["architecture"]
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
+        raise fail("bad-image", f"this is not an OCI archive of one image: {error}",
+                   where=str(archive), hint="`podman save --format oci-archive` makes one",
+                   exit_code=ExitCode.USAGE) from error  # fmt: skip
+    if made_for != _architecture():
+        raise fail("bad-image", f"the image is for {made_for}, and this machine is "
+                   f"{_architecture()}", where=str(archive), exit_code=ExitCode.USAGE)  # fmt: skip
+    shutil.copyfile(archive, out)
+    named = described.get("annotations", {}).get("org.opencontainers.image.ref.name", "")
+    reference = named.rpartition(":")[0] if "/" in named else REFERENCE
+    return Image(out, reference, described["digest"], f"from {archive.name}", "as its maker says")
+
+
+def _member(members: tarfile.TarFile, name: str) -> bytes:
+    stream = members.extractfile(name)
+    if stream is None:
+        raise ValueError(f"{name} is not a file")
+    return stream.read()
+
+
+def _blob(members: tarfile.TarFile, digest: str) -> bytes:
+    """A blob of the layout, its digest checked."""
+    body = _member(members, f"blobs/{digest.replace(':', '/', 1)}")
+    if f"sha256:{hashlib.sha256(body).hexdigest()}" != digest:
+        raise ValueError(f"the blob {digest} has other bytes than its name says")
+    return body
+
+
+def _architecture() -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
 
 
 def _layer(tree: Path) -> bytes:
@@ -119,9 +167,8 @@ def _write_archive(layer: bytes, out: Path) -> str:
         blobs[digest] = body
         return {"mediaType": media, "digest": f"sha256:{digest}", "size": len(body)}
 
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
     config = {
-        "architecture": architecture,
+        "architecture": _architecture(),
         "os": "linux",
         "config": {
             "User": f"{_USER}:{_USER}",

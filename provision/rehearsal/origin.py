@@ -35,8 +35,10 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             super().do_HEAD()
 
     def _is_served(self) -> bool:
-        top = self.path.lstrip("/").split("/", 1)[0]
-        if top in _SERVED and ".." not in self.path and not self.path.endswith("/"):
+        # What would be opened decides, after all unquoting and joining.
+        root = Path(self.directory).resolve()
+        path = Path(self.translate_path(self.path.replace("%00", "/"))).resolve()
+        if path.is_file() and any(path.is_relative_to(root / top) for top in _SERVED):
             return True
         self.send_error(404)
         return False

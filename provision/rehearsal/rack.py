@@ -16,14 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from provision.core.events import Event, EventSink
+from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.core.locks import FileLock, Held
+from provision.core.names import suggest
 from provision.core.paths import state_home
-from provision.core.problems import fail
-from provision.rehearsal import network, node
+from provision.core.problems import HoldfastError, fail
+from provision.rehearsal import el, network, node
 from provision.rehearsal.artefacts import artefacts
 from provision.rehearsal.base import node_base
 from provision.rehearsal.cache import remove_tree
+from provision.rehearsal.choice import choose
 from provision.rehearsal.inventory import write_inventory
 from provision.rehearsal.node import Node
 from provision.rehearsal.recipe import load_recipe
@@ -41,6 +44,8 @@ class Rehearsal:
     artefacts: Path
     nodes: list[Node]
     outlive: bool
+    made_of: str
+    _lock: FileLock | None = field(default=None, repr=False)
     _origin: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -95,6 +100,9 @@ class Rehearsal:
             list(pool.map(node.remove, self.nodes))
         network.delete(self.name)
         remove_tree(self.folder)
+        if self._lock is not None:
+            self._lock.__exit__(None, None, None)
+        lock_path(self.name).unlink(missing_ok=True)
 
 
 def racks_home() -> Path:
@@ -102,14 +110,29 @@ def racks_home() -> Path:
     return state_home() / "rehearsal"
 
 
-def build(*, release: str, count: int, events: EventSink, keep: bool) -> Rehearsal:
-    """Build a rack of `count` nodes and start it.
+def lock_path(name: str) -> Path:
+    """The lock that a rack's owner holds for as long as it lives."""
+    return racks_home() / f"{name}.lock"
+
+
+def build(
+    *,
+    release: str | None,
+    count: int,
+    events: EventSink,
+    keep: bool,
+    base: str = "auto",
+    engine_image: Path | None = None,
+) -> Rehearsal:
+    """Build a rack of `count` nodes and start it. This process owns it until it is taken down.
 
     Args:
-        release: the major release that the nodes present, "9" or "10".
-        keep: the rack outlives this process.
+        release: the major release that the nodes present, "9" or "10"; None for the usual one.
         count: how many nodes, 1 to 50.
-        events: is told each step's start and end.
+        events: is told what was chosen, and each step's start and end.
+        keep: the rack outlives this process.
+        base: ``el``, ``compat`` or ``auto``; see `provision.rehearsal.choice`.
+        engine_image: an OCI archive of the inference engine; None builds one.
 
     Raises:
         HoldfastError: no privilege, a tool is missing, a build step failed, a node did not start.
@@ -117,15 +140,24 @@ def build(*, release: str, count: int, events: EventSink, keep: bool) -> Rehears
     if os.geteuid() != 0:
         raise fail("privilege", "a rehearsal starts whole systems and needs root", hint="use sudo")
     recipe = load_recipe()
-    base = node_base(recipe, release, events)
-    made = artefacts(recipe, release, base, events)
+    choice = choose(base, release, engine_image)
+    said = {"base": choice.base, "release": choice.release, "made_of": choice.made_of}
+    events.emit(Event("rehearsal.base", data={**said, "why": choice.why}))
+    if choice.base == "el":
+        tree = el.node_base(recipe, choice.release, events)
+    else:
+        tree = node_base(recipe, choice.release, events)
+    made = artefacts(recipe, choice, tree, events)
     name = f"hf-{secrets.token_hex(3)}"
     folder = racks_home() / name
-    folder.mkdir(parents=True, mode=0o700)
     nodes = [Node(f"n{i}", i, folder / "nodes" / f"n{i}", name) for i in range(1, count + 1)]
-    rack = Rehearsal(name, folder, base, made, nodes, outlive=keep)
-    write_whole(folder / "rehearsal.json", json.dumps(_record(rack), indent=1), mode=0o600)
+    # Held before there is anything, or another rehearsal that starts now would sweep it away.
+    lock = FileLock(lock_path(name), {"rack": name})
+    lock.__enter__()
+    rack = Rehearsal(name, folder, tree, made, nodes, keep, choice.made_of, lock)
     try:
+        folder.mkdir(parents=True, mode=0o700)
+        write_whole(folder / "rehearsal.json", json.dumps(_record(rack), indent=1), mode=0o600)
         _start(rack, events)
     except BaseException:
         rack.take_down()
@@ -163,6 +195,7 @@ def _record(rack: Rehearsal) -> dict[str, object]:
         "artefacts": os.fspath(rack.artefacts),
         "nodes": [one.name for one in rack.nodes],
         "keep": rack.outlive,
+        "made_of": rack.made_of,
     }
 
 
@@ -170,48 +203,53 @@ def load(name: str) -> Rehearsal:
     """A rack that is there, by name.
 
     Raises:
-        HoldfastError: there is none of that name.
+        HoldfastError: there is none of that name, or its record is damaged.
     """
+    known = [one.name for one in racks_home().glob("hf-*/")]
+    if name not in known:
+        raise fail("no-rehearsal", f"there is no rehearsal rack {name!r}",
+                   hint=suggest(name, known) if known else "no rack is there",
+                   exit_code=ExitCode.USAGE)  # fmt: skip
     folder = racks_home() / name
     try:
         record = json.loads((folder / "rehearsal.json").read_text())
-    except (OSError, ValueError):
-        known = ", ".join(one.name for one in sorted(racks_home().glob("hf-*"))) or "none"
-        raise fail("no-rehearsal", f"there is no {name!r}", hint=f"here: {known}") from None
-    names: Sequence[str] = record["nodes"]
+        names: Sequence[str] = record["nodes"]
+        base, made = Path(record["base"]), Path(record["artefacts"])
+        made_of: str = record.get("made_of", "")
+    except (OSError, ValueError, KeyError) as error:
+        raise fail("no-record", f"its record cannot be read: {error}", where=str(folder),
+                   hint="nothing of it runs; remove the folder") from error  # fmt: skip
     nodes = [Node(one, i, folder / "nodes" / one, name) for i, one in enumerate(names, start=1)]
-    return Rehearsal(
-        name, folder, Path(record["base"]), Path(record["artefacts"]), nodes, record["keep"]
-    )
+    return Rehearsal(name, folder, base, made, nodes, record["keep"], made_of)
 
 
 @contextmanager
 def owned(rack: Rehearsal) -> Iterator[Rehearsal]:
-    """Hold the rack, and take it down on every way out unless it is to be kept."""
-    with FileLock(racks_home() / f"{rack.name}.lock", {"rack": rack.name}):
-        try:
-            yield rack
-        finally:
-            if not rack.outlive:
-                rack.take_down()
-    if not rack.outlive:
-        (racks_home() / f"{rack.name}.lock").unlink(missing_ok=True)
+    """Take the rack down on every way out unless it is to be kept."""
+    try:
+        yield rack
+    finally:
+        if not rack.outlive:
+            rack.take_down()
 
 
 def sweep() -> list[str]:
     """Take down racks whose owner was killed; kept ones stay. Returns their names."""
     swept = []
-    for folder in sorted(racks_home().glob("hf-*/")):
-        lock = racks_home() / f"{folder.name}.lock"
+    for path in sorted(racks_home().glob("hf-*.lock")):
+        folder = path.with_suffix("")
         try:
-            rack = load(folder.name)
-            if rack.outlive:
-                continue
-            with FileLock(lock, {"sweeps": folder.name}):
+            with FileLock(path, {"sweeps": folder.name}):
+                if not (folder / "rehearsal.json").exists():
+                    remove_tree(folder)  # killed before anything ran
+                    path.unlink(missing_ok=True)
+                    continue
+                rack = load(folder.name)
+                if rack.outlive:
+                    continue
                 rack.take_down()
-        except (Held, OSError):
+        except (Held, OSError, HoldfastError):
             continue
-        lock.unlink(missing_ok=True)
         swept.append(folder.name)
     return swept
 

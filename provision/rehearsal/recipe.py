@@ -27,6 +27,7 @@ class Recipe:
     suite: str
     engine_suite: str
     base: tuple[str, ...]
+    el_base: tuple[str, ...]
     repository: dict[str, Wanted]
     el_names: dict[str, str]
     removed: tuple[str, ...]
@@ -47,6 +48,7 @@ def load_recipe() -> Recipe:
         suite=data["suite"],
         engine_suite=data["engine_suite"],
         base=tuple(data["base"]),
+        el_base=tuple(data["el_base"]),
         repository={
             name: Wanted(tuple(entry["roles"]), entry["reason"])
             for name, entry in data["repository"].items()
