@@ -113,17 +113,25 @@ def _accepted(matches: list[Rule], sources: tuple[str, ...]) -> set[Opening]:
         if payload.get("field") == "dport":
             protocol = str(payload.get("protocol", "th"))
             found |= {Opening(v, protocol, sources) for v in _values(match.get("right"))}
-    limited = [m for m in matches if "payload" in m.get("left", {}) or "fib" in m.get("left", {})]
-    if not found and not [m for m in limited if not _source(m)]:
+    if not found and not any(_narrows(m) for m in matches):
         return {Opening("any", "any", sources)}
     return found
+
+
+def _narrows(match: Rule) -> bool:
+    """Whether a match lets in less than everything from a source."""
+    left = match.get("left", {})
+    if left.get("payload", {}).get("field") == "saddr":
+        return match.get("op") != "=="
+    return "payload" in left or "fib" in left
 
 
 def _source(match: Rule) -> list[str]:
     payload = match.get("left", {}).get("payload", {})
     if payload.get("field") != "saddr" or match.get("op") != "==":
         return []
-    return _values(match.get("right"))
+    # A network of every address limits nothing.
+    return [v for v in _values(match.get("right")) if not v.endswith("/0")]
 
 
 def _values(right: Any) -> list[str]:

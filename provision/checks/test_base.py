@@ -234,7 +234,9 @@ def test_firewall(look: Looker, seen: Seen, expected: Expected) -> None:
 )
 def test_firewall_openings(look: Looker, seen: Seen, expected: Expected) -> None:
     """Ports and sources from the kernel's rules."""
-    found = firewall.openings(look("base", "firewall")["ruleset"])
+    ruleset = look("base", "firewall")["ruleset"]
+    assert firewall.closed_by_default(ruleset), "everything: the kernel refuses nothing"
+    found = firewall.openings(ruleset)
     merged: dict[str, set[str]] = {}
     for opening in found:
         merged.setdefault(f"{opening.port}/{opening.protocol}", set()).update(

@@ -76,7 +76,11 @@ def test_synchronised(look: Looker, seen: Seen, expected: Expected) -> None:
     """What chronyd measured."""
     found = look("time", "tracking")
     state = f"{found['leap']}, stratum {found['stratum']}, offset {found['offset_s']:.6f} s"
+    # Without a source chronyd goes on by what it last knew, and still calls that normal.
+    followed = [s["name"] for s in look("time", "sources") if s["state"] == "*" and s["reach"]]
+    state = f"{state}, follows {listed(followed) or 'nobody'}"
     seen(state)
+    assert followed, state
     assert found["leap"] != "Not synchronised", state
     assert abs(found["offset_s"]) <= expected.max_offset_s, state
 

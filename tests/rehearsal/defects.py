@@ -12,7 +12,11 @@ FAIL, UNKNOWN = "fail", "unknown"
 UNIT = "/etc/containers/systemd/holdfast-inference.container"
 KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-holdfast-rehearsal"
 REPOSITORY = "/etc/yum.repos.d/holdfast.repo"
-RESTART = "systemctl daemon-reload; systemctl restart holdfast-inference"
+# Many starts in a row are what the unit refuses, and what these defects need.
+RESTART = (
+    "systemctl daemon-reload; systemctl reset-failed holdfast-inference || true; "
+    "systemctl restart holdfast-inference"
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ ROUNDS = (
             ),
             edited("/etc/os-release", "s/^ID_LIKE=.*/ID_LIKE=debian/", "base.release"),
         ),
-    ),  # fmt: skip
+    ),
     Round(
         "units, ports and files",
         (
@@ -182,17 +186,17 @@ ROUNDS = (
                 ("inference.service",),
             ),
         ),
-    ),  # fmt: skip
+    ),
     Round(
         "a container with every guard off",
         (
             container(
-                "s/^ReadOnly=.*/ReadOnly=false/; /^DropCapability/d; /^User=/d; /^Group=/d; "
-                "s/^NoNewPrivileges=.*/NoNewPrivileges=false\\nSeccompProfile=unconfined\\n"
-                "SecurityLabelDisable=true/; s/^Pull=.*/Pull=missing/; s/:ro$/:rw/; "
-                "s/uid=[0-9]*,gid=[0-9]*,//; s/--predict 256/--predict 999/; /^Health/d; "
-                "/^Notify/d; /^ExecStartPre/d; s/^Restart=.*/Restart=no/; s/--port 8443/--port 8444/"
-                "; s/^Entrypoint=/Environment=LEAK=@KEY@\\nEntrypoint=/",
+                "s/^ReadOnly=.*/ReadOnly=false/; /^DropCapability/d; s/^User=.*/User=0/; "
+                "s/^Group=.*/Group=0/; s/^NoNewPrivileges=.*/NoNewPrivileges=false\\n"
+                "SeccompProfile=unconfined\\nSecurityLabelDisable=true/; "
+                "s/^Pull=.*/Pull=missing/; s/:ro$/:rw/; s/--predict 256/--predict 999/; "
+                "/^Health/d; /^Notify/d; /^ExecStartPre/d; s/^Restart=.*/Restart=no/; "
+                "s/--port 8443/--port 8444/; s/^Entrypoint=/Environment=LEAK=@KEY@\\nEntrypoint=/",
                 "inference.read_only_root",
                 "inference.mounts",
                 "inference.no_capabilities",
@@ -232,7 +236,8 @@ ROUNDS = (
         "a packet filter that lets everything in, and no time server",
         (
             Defect(
-                "nft insert rule inet firewalld filter_INPUT accept",
+                "firewall-cmd -q --add-rich-rule="
+                "'rule family=ipv4 source address=0.0.0.0/0 accept'",
                 "firewall-cmd -q --reload",
                 ("base.firewall", "base.firewall_openings"),
             ),
@@ -247,8 +252,10 @@ ROUNDS = (
         "a runtime that does not run",
         (
             Defect(
-                "mv /usr/bin/podman /usr/bin/podman.gone",
-                "mv /usr/bin/podman.gone /usr/bin/podman; systemctl reset-failed",
+                # Its health checks are timers of their own, and would fail as units.
+                "systemctl stop $(systemctl list-units --plain --no-legend --type=timer"
+                " | grep -oE '^[0-9a-f]{64}[^ ]*'); mv /usr/bin/podman /usr/bin/podman.gone",
+                f"mv /usr/bin/podman.gone /usr/bin/podman; {RESTART}",
                 ("base.packages_intact",),
                 (
                     "container_runtime.podman",

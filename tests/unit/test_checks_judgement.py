@@ -77,6 +77,8 @@ def test_closed_by_default(ruleset, closed):
         ),
         ([source("192.0.2.7"), ACCEPT], ["any/any from 192.0.2.7"]),
         ([ACCEPT], ["any/any"]),
+        ([source({"prefix": {"addr": "0.0.0.0", "len": 0}}), ACCEPT], ["any/any"]),
+        ([{"match": {"op": "!=", "left": source("")["match"]["left"], "right": "a"}}, ACCEPT], []),
         ([state("established", "related"), ACCEPT], []),
         ([state("new", "untracked"), port(22), ACCEPT], ["22/tcp"]),
         ([LOOPBACK, ACCEPT], []),
