@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,6 +83,12 @@ class ScriptedAnsible:
         self.interrupt_in: str | None = None
         self.applied: list[tuple[str, str]] = []
 
+    def at(self, place, started=None):
+        """Stand in for the class: what a session calls to make its driver."""
+        del started
+        self.place = place
+        return self
+
     def run(self, name, playbook, take, *, limit, variables=None, check=False):
         del playbook
         self.calls.append((name, tuple(limit), dict(variables or {}), check))
@@ -92,7 +99,8 @@ class ScriptedAnsible:
         """Nothing is open."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing is open; the folder of sockets goes away."""
+        shutil.rmtree(self.place.sockets)
 
     def runs(self, name: str) -> list[tuple[str, ...]]:
         return [limit for called, limit, _, _ in self.calls if called == name]

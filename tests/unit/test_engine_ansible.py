@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,8 +67,7 @@ def place(tmp_path):
     inventory.write_text(json.dumps({"all": {"hosts": {"n1": host, "n2": host}}}), "utf-8")
     sockets = socket_folder(tmp_path / "sockets")
     yield Place(tmp_path / "ansible", sockets, inventory, tmp_path / "known_hosts")
-    with contextlib.suppress(OSError):
-        sockets.rmdir()
+    shutil.rmtree(sockets, ignore_errors=True)
 
 
 def write(tmp_path, text):

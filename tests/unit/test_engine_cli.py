@@ -29,7 +29,7 @@ def script(monkeypatch, tmp_path):
         monkeypatch.setattr(verb, "require_secrets", lambda rack: None)
     monkeypatch.setattr(sessions, "phases_of", lambda _: PHASES)
     monkeypatch.setattr("provision.engine.apply.phases_of", lambda _: PHASES)
-    monkeypatch.setattr(sessions, "Ansible", lambda place, started=None: made)
+    monkeypatch.setattr(sessions, "Ansible", made.at)
     monkeypatch.setattr(restart.Restarter, "_mark", lambda self, name: "boot")
     monkeypatch.setattr("provision.checks.report.judge", judge)
     monkeypatch.delenv("CI", raising=False)

@@ -34,12 +34,7 @@ def three_phases(monkeypatch):
 def scripted(monkeypatch):
     """Every session of the test drives this one script."""
     script = ScriptedAnsible()
-
-    def make(place, started=None):
-        script.place = place
-        return script
-
-    monkeypatch.setattr(sessions, "Ansible", make)
+    monkeypatch.setattr(sessions, "Ansible", script.at)
     return script
 
 
