@@ -92,7 +92,7 @@ def configuration(place: Place) -> str:
             "gathering": "explicit",
             "interpreter_python": "/usr/bin/python3",
             "callbacks_enabled": "holdfast.core.events",
-            "stdout_callback": "ansible.builtin.default",
+            "stdout_callback": "holdfast.core.log",
             "retry_files_enabled": "False",
             "nocows": "True",
             "deprecation_warnings": "False",
