@@ -143,10 +143,14 @@ def explain(wanted: str, error: str) -> tuple[str, str]:
     """What went wrong in words, and what to do about it."""
     if "signature" in error:
         return (
-            "nothing was installed, because a repository is not signed by the key that the stack "
-            "lock names for it: {0}".format(error),
-            "find out who signed repodata/repomd.xml at the origin; put the repository right, or "
-            "name its key in the stack lock if the change is meant",
+            (
+                "nothing was installed, because a repository is not signed by the key that the "
+                "stack lock names for it: {0}".format(error)
+            ),
+            (
+                "find out who signed repodata/repomd.xml at the origin; put the repository right, "
+                "or name its key in the stack lock if the change is meant"
+            ),
         )
     return (
         "dnf cannot resolve {0}: {1}".format(wanted, error),
