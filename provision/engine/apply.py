@@ -161,7 +161,7 @@ class Applier:
 
 
 def phases_of(site: Path) -> tuple[str, ...]:
-    """The phases of a playbook, which are its plays, in order.
+    """The phases of a playbook, which are its plays' names ("Model store" is model_store).
 
     Raises:
         OSError: it cannot be read.
@@ -171,7 +171,7 @@ def phases_of(site: Path) -> tuple[str, ...]:
     names = tuple(str(p["name"]) for p in plays or [] if isinstance(p, dict) and "name" in p)
     if not names:
         raise ValueError(f"{site} holds no named play")
-    return names
+    return tuple(name.lower().replace(" ", "_") for name in names)
 
 
 def hosts_of(phases: Sequence[str], left: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_play_start(self, play):
         """A play is a phase; the nodes in it are those that begin a task."""
-        self._phase = play.get_name().strip()
+        self._phase = _phase(play.get_name())
         self._write("play.start", phase=self._phase)
 
     def v2_runner_on_start(self, host, task):
@@ -208,6 +208,11 @@ def _diff_label(diff):
         if isinstance(side, dict) and isinstance(side.get("path"), str):
             return side["path"]
     return None
+
+
+def _phase(play_name):
+    """The phase of a play: its name in lower case, with underscores ("Model store")."""
+    return play_name.strip().lower().replace(" ", "_")
 
 
 def _name(task):
