@@ -22,6 +22,17 @@ from provision.rehearsal.node import Node
 if TYPE_CHECKING:
     from tests.rehearsal.conftest import SimulatedRack
 
+QUESTIONS = (
+    "rpm -qa | sort",
+    "rpm -qa gpg-pubkey --qf '%{version}-%{release}\\n' | sort",
+    "podman image ls --all --digests --no-trunc --format '{{.Repository}} {{.Digest}}' | sort",
+    "podman secret ls --format '{{.Name}}' | sort",
+    "podman ps --format '{{.Names}} {{.Image}}'",
+    "firewall-cmd --list-all-zones",
+    "ls -A /run/holdfast 2>/dev/null",
+)
+"""Commands whose answers must be the same: what databases hold that differ in times."""
+
 ALLOWED = Path(__file__).with_name("may_differ.yml")
 
 
@@ -37,10 +48,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Likeness:
-    """A node as it stands: its files by path, its units as (enabled, active)."""
+    """A node as it stands: files by path, units as (enabled, active), answers by question."""
 
     files: Mapping[str, Entry]
     units: Mapping[str, tuple[str, str]]
+    answers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,8 @@ def look_at(rack: SimulatedRack, name: str) -> Likeness:
         unit: (enabled.get(unit, "-"), active.get(unit, "inactive"))
         for unit in sorted(enabled.keys() | active.keys())
     }
-    return Likeness(files_of(rack.node(name)), units)
+    answers = {q: rack.ssh(name, q, check=False).out for q in QUESTIONS}
+    return Likeness(files_of(rack.node(name)), units, answers)
 
 
 def _table(rack: SimulatedRack, name: str, command: str, column: int) -> dict[str, str]:
@@ -117,6 +130,10 @@ def differences(one: Likeness, twin: Likeness) -> list[str]:
         states = one.units.get(unit), twin.units.get(unit)
         if states[0] != states[1] and not any(fnmatchcase(unit, a.pattern) for a in units):
             lines.append(f"{unit}: {states[0]} instead of {states[1]}")
+    for question in QUESTIONS:
+        answers = one.answers[question], twin.answers[question]
+        if answers[0] != answers[1]:
+            lines.append(f"{question}: {answers[0]!r} instead of {answers[1]!r}")
     return lines
 
 
