@@ -58,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Build, provision, verify, ask, report, take down."""
+    started = time.monotonic()
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
     if args.down:
@@ -82,7 +83,6 @@ def run(args: argparse.Namespace) -> ExitCode:
     with rack.owned(built):
         if args.start_only:
             return _kept(built, args.json)
-        started = time.monotonic()
         code = _provision(built, args)
         if args.json:
             return code

@@ -1,7 +1,7 @@
 """Nodes made of EL's own packages, taken from the repositories that this host itself uses.
 
-Written from dnf's and NetworkManager's documentation, and tried with their stand-ins only: no EL
-host was at hand. Where EL can be had, `holdfast rehearse --base el` shows whether it holds.
+No EL host was at hand: a real dnf has taken these commands against another repository, and all
+else was tried with stand-ins. `holdfast rehearse --base el` on an EL host shows whether it holds.
 """
 
 from __future__ import annotations

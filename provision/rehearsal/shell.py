@@ -1,8 +1,14 @@
-"""Running the host's tools, with errors that say which tool failed and what it said."""
+"""Running the host's tools, with errors that say which tool failed and what it said.
+
+A tool never outlives an interruption: some start helpers that would go on writing into a folder
+that is about to be removed.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,14 +38,15 @@ def run(
     """
     words = [os.fspath(word) for word in argv]
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
-            input=stdin,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            capture_output=True,
-            check=False,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
             cwd=cwd,
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise fail(
@@ -47,13 +54,28 @@ def run(
             f"{words[0]} is not installed",
             hint="`holdfast doctor` names the package that brings it",
         ) from None
+    with process:
+        try:
+            out, errors = process.communicate(stdin)
+        except BaseException:
+            _end(process)
+            raise
     if log is not None:
-        log.write_text(done.stderr, encoding="utf-8")
-    if done.returncode != 0:
-        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+        log.write_text(errors, encoding="utf-8")
+    if process.returncode != 0:
+        said = "\n".join((errors or out).strip().splitlines()[-12:])
         raise fail(
             "tool-failed",
-            f"{words[0]} failed with exit status {done.returncode}:\n{said}",
+            f"{words[0]} failed with exit status {process.returncode}:\n{said}",
             where=" ".join(words[:6]),
         )
-    return done.stdout
+    return out
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask the tool and all that it started to end; after ten seconds, make them."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
