@@ -214,7 +214,7 @@ def bring(outcome: Outcome, wanted: dict[str, Any], unit: Unit, pending: list[st
         note = " ({0})".format("; ".join(why)) if verb == "restart" else ""
         # A package may enable its unit or not, which only its installation shows. Starting a unit
         # that should be enabled is one change either way, so that a plan can know it.
-        if verb != "enable" or "start" not in verbs:
+        if verb != "enable" or verb == verbs[-1]:
             outcome.add("{0} {1}{2}".format(verb, name, note))
         if outcome.check_mode:
             continue
