@@ -219,7 +219,7 @@ def assert_one_writer(node: Node) -> None:
 def assert_no_overlap(watcher: Watcher, kills: Sequence[Kill], run: Path) -> None:
     """Nothing of a killed session was at work once its successor held the node."""
     taken = [e.at for e in journal_of(run) if e.kind == "lock.taken"]
-    assert watcher.samples
+    assert watcher.first_seen, "the watcher saw nobody at work"
     for kill in kills:
         after = [at for at in taken if at > kill.at]
         if kill.hit and after:
