@@ -86,27 +86,32 @@ def _table(rack: SimulatedRack, name: str, command: str, column: int) -> dict[st
 
 
 def files_of(node: Node) -> dict[str, Entry]:
-    """Everything that the node's life changed, by absolute path on the node."""
-    found = dict(_walk(node.folder / "upper", "/"))
-    found.update(_walk(node.folder / "containers", "/var/lib/containers/"))
+    """Everything that the node's life changed, by absolute path on the node.
+
+    The rack's name is taken out of contents: it is random, and must not hide another difference.
+    """
+    rack = node.namespace.encode()
+    found = dict(_walk(node.folder / "upper", "/", rack))
+    found.update(_walk(node.folder / "containers", "/var/lib/containers/", rack))
     return found
 
 
-def _walk(top: Path, prefix: str) -> Iterator[tuple[str, Entry]]:
+def _walk(top: Path, prefix: str, rack: bytes) -> Iterator[tuple[str, Entry]]:
     for folder, names, files in os.walk(top):
         for name in (*names, *files):
             path = Path(folder, name)
-            yield prefix + os.fspath(path.relative_to(top)), _entry(path)
+            yield prefix + os.fspath(path.relative_to(top)), _entry(path, rack)
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path, rack: bytes) -> Entry:
     about = path.lstat()
     mode = stat.S_IMODE(about.st_mode)
     owner = f"{about.st_uid}:{about.st_gid}"
     if stat.S_ISLNK(about.st_mode):
         return Entry("link", 0, owner, os.fspath(path.readlink()))
     if stat.S_ISREG(about.st_mode):
-        return Entry("file", mode, owner, hashlib.sha256(path.read_bytes()).hexdigest())
+        body = path.read_bytes().replace(rack, b"RACK")
+        return Entry("file", mode, owner, hashlib.sha256(body).hexdigest())
     if stat.S_ISCHR(about.st_mode) and about.st_rdev == 0:
         return Entry("removed", 0, "", "")
     return Entry("folder" if stat.S_ISDIR(about.st_mode) else "other", mode, owner, "")
