@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -197,6 +198,8 @@ class Ansible:
 def close_connections(sockets: Path) -> None:
     """End the ssh processes that keep connections open in this folder of control sockets."""
     for socket in sockets.glob("*"):
+        if not socket.is_socket():
+            continue
         argv = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "holdfast"]
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(argv, capture_output=True, timeout=5, check=False)
@@ -250,14 +253,27 @@ def socket_folder(remembered: Path) -> Path:
     """
     if remembered.is_symlink():
         old = remembered.readlink()
-        # Only what we would have made ourselves, and only when it is still ours.
-        if old.name.startswith(_SOCKETS) and old.is_dir() and old.stat().st_uid == os.getuid():
+        if _is_ours(old):
             close_connections(old)
             shutil.rmtree(old, ignore_errors=True)
         remembered.unlink()
     folder = Path(tempfile.mkdtemp(prefix=_SOCKETS))
     remembered.symlink_to(folder)
     return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether this is a folder that `socket_folder` made, and no link in its place.
+
+    Everybody may write where it lay: once it is gone, somebody else can put a link of its name
+    there, to a folder of ours.
+    """
+    try:
+        state = folder.lstat()
+    except OSError:
+        return False
+    private = stat.S_ISDIR(state.st_mode) and stat.S_IMODE(state.st_mode) == 0o700
+    return folder.name.startswith(_SOCKETS) and private and state.st_uid == os.getuid()
 
 
 def _private(path: str, flags: int) -> int:

@@ -90,6 +90,9 @@ def configuration(place: Place) -> str:
             "forks": str(place.forks),
             "timeout": str(place.connect_seconds),
             "gathering": "explicit",
+            # A fact is what a node says. As a variable it would win over the inventory's, and a
+            # node could name the file of the controller that it wants as its "secret".
+            "inject_facts_as_vars": "False",
             "interpreter_python": "/usr/bin/python3",
             "callbacks_enabled": "holdfast.core.events",
             "stdout_callback": "holdfast.core.log",

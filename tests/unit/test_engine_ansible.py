@@ -282,6 +282,46 @@ def test_the_configuration_never_accepts_an_unknown_key(place):
     assert "pipelining = True" in text
 
 
+LYING = """
+- name: lying
+  hosts: n1
+  gather_facts: false
+  vars:
+    key: "{{ lookup('holdfast.core.secret', holdfast_api_key) }}"
+  tasks:
+    - name: Learn release and architecture
+      ansible.builtin.setup:
+    - name: Use the key
+      ansible.builtin.copy: {content: "{{ key }}", dest: "{{ folder }}/sent", mode: "0600"}
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the lying node is a shell script")
+def test_a_node_cannot_name_the_secret_that_it_gets(tmp_path, place):
+    for name in ("own", "other"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+        (tmp_path / name).chmod(0o600)
+    facts = {"holdfast_api_key": f"file:{tmp_path}/other", "holdfast_lied": True}
+    python = tmp_path / "python3"
+    python.write_text(
+        "#!/bin/bash\n"
+        f'[ -e {tmp_path}/lied ] && exec {sys.executable} "$@"\n'
+        f"touch {tmp_path}/lied; cat > /dev/null; echo '{json.dumps({'ansible_facts': facts})}'\n",
+        encoding="utf-8",
+    )
+    python.chmod(0o700)
+    host = {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
+    host["holdfast_api_key"] = f"file:{tmp_path}/own"
+    place.inventory.write_text(json.dumps({"all": {"hosts": {"n1": host}}}), "utf-8")
+    playbook = write(tmp_path, LYING)
+    driver = Ansible(place)
+    outcome = driver.run(
+        "up", playbook, lambda line: None, limit=["n1"], variables={"folder": str(tmp_path)}
+    )
+    assert outcome.status == 0, outcome.last_words()
+    assert (tmp_path / "sent").read_text(encoding="utf-8") == "own"
+
+
 def test_paths_with_blanks_and_percent_signs_reach_ssh_whole(tmp_path):
     odd = Place(tmp_path, tmp_path, tmp_path / "i", Path("/a b/50%/known_hosts"))
     assert 'UserKnownHostsFile="/a b/50%%/known_hosts"' in ssh_options(odd)
@@ -302,3 +342,18 @@ def test_a_killed_runs_sockets_are_removed(tmp_path):
     assert foreign.is_dir()
     second.rmdir()
     third.rmdir()
+
+
+def test_a_link_where_the_sockets_were_is_not_followed(tmp_path):
+    link = tmp_path / "sockets"
+    gone = socket_folder(link)
+    gone.rmdir()
+    precious = tmp_path / "precious"
+    precious.mkdir(mode=0o700)
+    (precious / "letter").write_text("dear", encoding="utf-8")
+    # Anybody may put this into a folder that all may write to.
+    gone.symlink_to(precious)
+    fresh = socket_folder(link)
+    assert (precious / "letter").read_text(encoding="utf-8") == "dear"
+    gone.unlink()
+    fresh.rmdir()
