@@ -187,7 +187,7 @@ case "$*" in
 *" install "*)
     mkdir -p $tree/etc/pki/rpm-gpg $tree/usr/lib $tree/usr/sbin
     touch $tree/usr/sbin/NetworkManager
-    echo 'rack:x:1000:1000::/home/rack:/bin/bash' > $tree/etc/passwd
+    echo 'rack:x:1000:1000::/var/lib/rack:/bin/bash' > $tree/etc/passwd
     cp {vendor.key} $tree/etc/pki/rpm-gpg/
     echo "not a key" > $tree/etc/pki/rpm-gpg/README
     printf 'NAME="Rocky Linux"\\nID="rocky"\\nID_LIKE="rhel centos fedora"\\nVERSION_ID="10.1"\\n' \
