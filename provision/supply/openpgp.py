@@ -7,7 +7,6 @@ are rpm's and gpg's business.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 
 _BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -18,12 +17,18 @@ _PUBLIC_KEY = 6
 def fingerprint(armored: str) -> str:
     """The primary key's fingerprint as upper-case hex.
 
+    ``rpm --import`` takes every key of a file, and a fingerprint vouches for one: text that holds
+    more than one key is refused. A node judges alike (``module_utils/openpgp.py`` of the
+    collection, which imports nothing of this package); a test holds the two together.
+
     Raises:
         ValueError: this is not one whole armoured public key of version 4 or 6.
     """
-    tag, body = _first_packet(_unarmour(armored))
+    (tag, body), *others = _packets(_unarmour(armored))
     if tag != _PUBLIC_KEY:
         raise ValueError("the first packet is not a public key")
+    if any(other == _PUBLIC_KEY for other, _ in others):
+        raise ValueError("there is more than one key in it")
     if body[:1] == b"\x04":
         framed = b"\x99" + len(body).to_bytes(2, "big") + body
         return hashlib.sha1(framed, usedforsecurity=False).hexdigest().upper()
@@ -42,36 +47,39 @@ def _unarmour(armored: str) -> bytes:
     body = inner[inner.index("") + 1 :] if "" in inner else inner
     try:
         return base64.b64decode("".join(x for x in body if not x.startswith("=")), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or a character that is not ASCII
         raise ValueError(f"the armour is damaged: {error}") from None
 
 
-def _first_packet(data: bytes) -> tuple[int, bytes]:
-    if len(data) < 6 or not data[0] & 0x80:
+def _packets(data: bytes) -> list[tuple[int, bytes]]:
+    """Tag and body of every packet; there is at least one."""
+    found: list[tuple[int, bytes]] = []
+    at = 0
+    while at < len(data) or not found:
+        tag, start, length = _header(data, at)
+        body = data[start : start + length]
+        if len(body) != length:
+            raise ValueError("the key is cut short")
+        found.append((tag, body))
+        at = start + length
+    return found
+
+
+def _header(data: bytes, at: int) -> tuple[int, int, int]:
+    """Tag, start of the body and its length of the packet at `at` (RFC 9580, 4.2)."""
+    head = data[at : at + 6]
+    if len(head) < 2 or not head[0] & 0x80:
         raise ValueError("no packet begins here")
-    if data[0] & 0x40:
-        tag, (start, length) = data[0] & 0x3F, _new_length(data)
-    else:
-        tag, (start, length) = (data[0] >> 2) & 0x0F, _old_length(data)
-    body = data[start : start + length]
-    if len(body) != length:
-        raise ValueError("the key is cut short")
-    return tag, body
-
-
-def _new_length(data: bytes) -> tuple[int, int]:
-    first = data[1]
+    if not head[0] & 0x40:
+        width = {0: 1, 1: 2, 2: 4}.get(head[0] & 3)
+        if width is None:
+            raise ValueError("a packet without a length is not part of a key")
+        return (head[0] >> 2) & 0x0F, at + 1 + width, int.from_bytes(head[1 : 1 + width], "big")
+    tag, first = head[0] & 0x3F, head[1]
     if first < 192:
-        return 2, first
+        return tag, at + 2, first
     if first < 224:
-        return 3, ((first - 192) << 8) + data[2] + 192
+        return tag, at + 3, ((first - 192) << 8) + int.from_bytes(head[2:3], "big") + 192
     if first == 255:
-        return 6, int.from_bytes(data[2:6], "big")
-    raise ValueError("a key in parts is not a key")
-
-
-def _old_length(data: bytes) -> tuple[int, int]:
-    width = {0: 1, 1: 2, 2: 4}.get(data[0] & 3)
-    if width is None:
-        raise ValueError("a key without a length is not a key")
-    return 1 + width, int.from_bytes(data[1 : 1 + width], "big")
+        return tag, at + 6, int.from_bytes(head[2:6], "big")
+    raise ValueError("a packet in parts is not part of a key")

@@ -107,10 +107,12 @@ class LookupModule(LookupBase):
         if not isinstance(body, dict) or name not in body:
             raise _no(reference, "the file holds no {0!r}".format(name), "check the name")
         value = body[name]
-        whole = raw.startswith(_VAULT_HEADER)
-        if not whole and type(value).__name__ not in _VAULTED:
+        vaulted = type(value).__name__ in _VAULTED
+        if not vaulted and not raw.startswith(_VAULT_HEADER):
             hint = "ansible-vault encrypt the file"
             raise _no(reference, "{0!r} stands there in the clear".format(name), hint)
+        if not vaulted and not isinstance(value, str):
+            raise _no(reference, "{0!r} is not text".format(name), "put it in quotes")
         return str(value)
 
 

@@ -17,25 +17,27 @@ _PUBLIC_KEY = 6
 
 
 def fingerprint(armoured: str) -> str:
-    """The fingerprint of the first public key in `armoured`, in upper-case hexadecimal.
+    """The primary key's fingerprint as upper-case hexadecimal.
 
-    Version 4 keys have 40 digits, version 5 and 6 keys have 64.
+    ``rpm --import`` takes every key of a file, and a fingerprint vouches for one: text that holds
+    more than one key is refused. Whoever judges a stack lock judges alike
+    (``provision/supply/openpgp.py``); a test holds the two together.
 
     Raises:
-        ValueError: the text is not an armoured public key.
+        ValueError: the text is not one whole armoured public key of version 4 or 6.
     """
-    data = _dearmour(armoured)
-    tag, body = _first_packet(data)
+    packets = _packets(_dearmour(armoured))
+    tag, body = packets[0]
     if tag != _PUBLIC_KEY:
         raise ValueError("the first packet is not a public key (tag {0})".format(tag))
-    if not body:
-        raise ValueError("the public key packet is empty")
-    version = body[0]
+    if any(other == _PUBLIC_KEY for other, _ in packets[1:]):
+        raise ValueError("there is more than one key in it")
+    version = body[0] if body else 0
     if version == 4:
         head = b"\x99" + len(body).to_bytes(2, "big")
         return hashlib.sha1(head + body, usedforsecurity=False).hexdigest().upper()
-    if version in (5, 6):
-        head = (b"\x9a" if version == 5 else b"\x9b") + len(body).to_bytes(4, "big")
+    if version == 6:
+        head = b"\x9b" + len(body).to_bytes(4, "big")
         return hashlib.sha256(head + body).hexdigest().upper()
     raise ValueError("public keys of version {0} are not supported".format(version))
 
@@ -54,46 +56,48 @@ def fingerprints(text: str) -> list[str]:
 
 def _dearmour(text: str) -> bytes:
     lines = [line.strip() for line in text.strip().splitlines()]
-    if _BEGIN not in lines or _END not in lines:
+    if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
         raise ValueError("no armoured public key block")
-    inside = lines[lines.index(_BEGIN) + 1 : lines.index(_END)]
+    inside = lines[1:-1]
     # Armour headers ("Version: ...") end at the first empty line.
     if "" in inside:
         inside = inside[inside.index("") + 1 :]
-    payload = [line for line in inside if line and not line.startswith("=")]
+    payload = [line for line in inside if not line.startswith("=")]
     try:
         return base64.b64decode("".join(payload), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError("the key block is damaged: {0}".format(error)) from None
 
 
-def _first_packet(data: bytes) -> tuple[int, bytes]:
-    if len(data) < 3 or not data[0] & 0x80:
+def _packets(data: bytes) -> list[tuple[int, bytes]]:
+    """Tag and body of every packet; there is at least one."""
+    found = []
+    at = 0
+    while at < len(data) or not found:
+        tag, start, length = _header(data, at)
+        body = data[start : start + length]
+        if len(body) != length:
+            raise ValueError("the key block is cut short")
+        found.append((tag, body))
+        at = start + length
+    return found
+
+
+def _header(data: bytes, at: int) -> tuple[int, int, int]:
+    """Tag, start of the body and its length of the packet at `at` (RFC 9580, 4.2)."""
+    head = data[at : at + 6]
+    if len(head) < 2 or not head[0] & 0x80:
         raise ValueError("no OpenPGP packet")
-    if data[0] & 0x40:
-        return _new_format(data)
-    tag = (data[0] & 0x3C) >> 2
-    size = {0: 1, 1: 2, 2: 4}.get(data[0] & 0x03)
-    if size is None:
-        raise ValueError("a public key of unknown length")
-    length = int.from_bytes(data[1 : 1 + size], "big")
-    return tag, _slice(data, 1 + size, length)
-
-
-def _new_format(data: bytes) -> tuple[int, bytes]:
-    tag = data[0] & 0x3F
-    first = data[1]
+    if not head[0] & 0x40:
+        width = {0: 1, 1: 2, 2: 4}.get(head[0] & 0x03)
+        if width is None:
+            raise ValueError("a packet of unknown length")
+        return (head[0] & 0x3C) >> 2, at + 1 + width, int.from_bytes(head[1 : 1 + width], "big")
+    tag, first = head[0] & 0x3F, head[1]
     if first < 192:
-        return tag, _slice(data, 2, first)
+        return tag, at + 2, first
     if first < 224:
-        return tag, _slice(data, 3, ((first - 192) << 8) + data[2] + 192)
+        return tag, at + 3, ((first - 192) << 8) + int.from_bytes(head[2:3], "big") + 192
     if first == 255:
-        return tag, _slice(data, 6, int.from_bytes(data[2:6], "big"))
-    raise ValueError("a public key in parts")
-
-
-def _slice(data: bytes, start: int, length: int) -> bytes:
-    body = data[start : start + length]
-    if len(body) != length:
-        raise ValueError("the key block is cut short")
-    return body
+        return tag, at + 6, int.from_bytes(head[2:6], "big")
+    raise ValueError("a packet in parts")
