@@ -477,6 +477,28 @@ class TestPodmanImage:
         assert list((tmp_path / "archives").iterdir()) == []
 
 
+class TestPodmanWithoutItsHelpers:
+    """podman is there, and ends every command with 125: its network helper was removed."""
+
+    @pytest.fixture(autouse=True)
+    def _broken(self, commands):
+        fake_command(commands, "podman", "echo 'could not find netavark' >&2; exit 125")
+
+    def test_a_plan_goes_on_when_packages_are_about_to_come(self):
+        assert not run_module("podman_info", {"expected": True}, check=True).get("failed")
+        told = run_module("podman_info", {"expected": False}, check=True)
+        assert "could not find netavark" in told["msg"]
+        assert run_module("podman_info", {"expected": True})["failed"]
+
+    def test_what_it_holds_depends_on_that(self):
+        image = {"reference": "localhost/x", "digest": "sha256:1"}
+        archive = {"archive_url": "http://127.0.0.1:9/x.tar", "archive_sha256": "0" * 64}
+        assert run_module("podman_image", image | archive, check=True)["holdfast_depends"]
+        secrets = {"secrets": [{"name": "a", "value": "v"}]}
+        assert run_module("podman_secret", secrets, check=True)["holdfast_depends"]
+        assert run_module("podman_secret", secrets)["failed"]
+
+
 class TestRebootRequired:
     def test_a_package_newer_than_the_start_asks_until_it_no_longer_is(self, commands, tmp_path):
         when = tmp_path / "when"

@@ -257,7 +257,9 @@ def ancestors(proc, pid):
 def read_stat(proc, pid):
     """Parent, state and start of a process; None when it is gone."""
     try:
-        with open(os.path.join(proc, str(pid), "stat"), encoding="utf-8", errors="replace") as stream:
+        with open(
+            os.path.join(proc, str(pid), "stat"), encoding="utf-8", errors="replace"
+        ) as stream:
             text = stream.read()
     except OSError:
         return None
@@ -294,11 +296,14 @@ def is_module_process(proc, pid):
     if len(words) != 1 or not os.path.basename(line).startswith("python"):
         return False
     try:
-        piped = os.readlink(os.path.join(proc, str(pid), "fd", "0")).startswith(("pipe:", "socket:"))
+        piped = os.readlink(os.path.join(proc, str(pid), "fd", "0")).startswith(
+            ("pipe:", "socket:")
+        )
     except OSError:
         return False
     return piped and any(
-        word.startswith("SSH_CONNECTION=") or (word.startswith("SUDO_COMMAND=") and MARKS[0] in word)
+        word.startswith("SSH_CONNECTION=")
+        or (word.startswith("SUDO_COMMAND=") and MARKS[0] in word)
         for word in read_words(proc, pid, "environ")
     )
 
@@ -436,7 +441,9 @@ def acquire(params, check_mode, proc="/proc"):
         other = remove_lock(root, replaced.get("run")) if replaced is not None else None
         if other is not None or not create_lock(root, fresh):
             other = other or read_lock(root)
-            raise Refused("another run took this node just now: {0}.".format(describe(other)), other)
+            raise Refused(
+                "another run took this node just now: {0}.".format(describe(other)), other
+            )
         changed = True
         entry = {"at": fresh["since"], "event": "lock.acquired", "run": params["run"]}
         entry.update(controller=params["controller"], command=params["command"])

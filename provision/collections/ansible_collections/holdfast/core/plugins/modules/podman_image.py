@@ -87,14 +87,20 @@ ARGUMENTS = {
     "archive_size": {"type": "int", "default": 0},
     "directory": {"type": "path", "default": "/var/lib/holdfast/archives"},
 }
+NO_SUCH_IMAGE = 1
+NO_PODMAN = 127
 _LOADING = 3
 """An image needs about this many times its archive's size while it is loaded."""
 
 
+def exists(outcome: Outcome, image: str) -> int:
+    """0 when podman has the image; NO_SUCH_IMAGE, NO_PODMAN, or another number when it fails."""
+    return run(outcome.module, ["podman", "image", "exists", image])[0]
+
+
 def there(outcome: Outcome, image: str) -> bool:
     """Whether podman has the image."""
-    code, _, _ = run(outcome.module, ["podman", "image", "exists", image])
-    return code == 0
+    return exists(outcome, image) == 0
 
 
 def tag_by_digest(outcome: Outcome, reference: str, digest: str) -> None:
@@ -145,8 +151,11 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     outcome = Outcome(module)
     image = "{0}@{1}".format(module.params["reference"], module.params["digest"])
-    if not there(outcome, image):
+    code = exists(outcome, image)
+    if code != 0:
         outcome.add("load image {0}".format(image))
+        if module.check_mode and code not in (NO_SUCH_IMAGE, NO_PODMAN):
+            outcome.depends = "podman does not work before its packages are whole"
         if not module.check_mode:
             load(outcome, image)
     outcome.exit(image=image)
