@@ -32,7 +32,7 @@ options:
     type: int
     default: 0
   expected:
-    description: In check mode podman may not work yet; an earlier task installs it, or what it needs.
+    description: In check mode podman may not work yet; an earlier task brings what it needs.
     type: bool
     default: false
 author:
