@@ -136,6 +136,10 @@ def host_key(value: str) -> str:
 
 def origin(value: str) -> str:
     """The base address of a mirror: http, https or file, without a user, query or fragment."""
+    if any(c.isspace() or not c.isprintable() for c in value):
+        # `urlsplit` leaves line breaks out, and a repository file would obey what follows one.
+        hint = "an address holds no blanks, and nothing that cannot be printed"
+        raise refuse("bad-origin", f"{shown(value)} is not the address of a mirror", hint)
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port

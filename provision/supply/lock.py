@@ -26,6 +26,8 @@ _PATTERNS = {
     r"^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$": "40 hex digits (a key's fingerprint)",
     r"\S": "some words",
     r"^[A-Za-z0-9][A-Za-z0-9._+-]*$": "a name of letters, digits and . _ + -",
+    r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$": "some words on one line",
+    r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$": "an image's name of letters, digits and . _ : / -",
     r"^[a-z][a-z0-9_]*$": "a role's name: lower-case letters, digits and _",
     r"^[^-\s:/]+$": "text without '-', ':', '/' and spaces, as rpm has it",
     r"^-----BEGIN PGP PUBLIC KEY BLOCK-----": "a public key in ASCII armour",

@@ -6,6 +6,7 @@ whether its parts fit each other, is `provision.supply.lock`.
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -22,14 +23,24 @@ LicenceClass = Literal["open", "redistributable", "proprietary"]
 proprietary: each site fetches it itself under the vendor's terms."""
 
 
+# These end up in unit files, repository files, manifests and addresses, one line and one word
+# each: a blank or a line break would begin an option that nobody wrote, and systemd expands %.
+_PATH = re.compile(r"[A-Za-z0-9._+=@,~^/-]*")
+
+
 def _relative(path: str) -> str:
     parts = path.split("/")
     if PurePosixPath(path).is_absolute() or any(part in ("", ".", "..") for part in parts):
         raise ValueError("must be a relative path without '.', '..' or empty parts")
+    if not _PATH.fullmatch(path):
+        raise ValueError("must be made of letters, digits and . _ + = @ , ~ ^ - /")
     return path
 
 
 def _address(address: str) -> str:
+    if any(c.isspace() or not c.isprintable() for c in address):
+        # `urlsplit` would leave line breaks out and so hide them.
+        raise ValueError("must not hold blanks or characters that cannot be printed")
     url = urlsplit(address)
     if url.scheme not in ("http", "https", "file"):
         raise ValueError("must begin with http://, https:// or file://")
@@ -49,6 +60,8 @@ Bytes = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Words = Annotated[str, Field(pattern=r"\S")]
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")]
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Address = Annotated[str, AfterValidator(_address)]
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
@@ -77,7 +90,7 @@ class Repository(_Part):
     """A repository of RPMs below an origin; `key` signs its metadata."""
 
     id: Name
-    name: Words
+    name: Line
     origin: Name
     path: RelativePath
     key: Name
@@ -129,7 +142,7 @@ class Image(_Licensed):
     """A container image: by manifest digest, and as an archive that can be carried."""
 
     name: Name
-    reference: Words
+    reference: Reference
     digest: ImageDigest
     arch: Arch
     archive: File

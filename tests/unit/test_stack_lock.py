@@ -126,6 +126,42 @@ SPOILT = {
         "http://",
         None,
     ),
+    "wrong-value line in an address": (
+        lambda d: d["origins"]["site-mirror"].update(address="http://host/x\n[evil]"),
+        "must not hold blanks",
+        '"http://host/x',
+        None,
+    ),
+    "wrong-value line in a repository's name": (
+        lambda d: d["repositories"][0].update(name="Site\n\n[evil]\nbaseurl=http://evil/"),
+        "is not some words on one line",
+        '"Site\\n',
+        None,
+    ),
+    "wrong-value line in a reference": (
+        lambda d: d["images"][0].update(reference="localhost/x\nPodmanArgs=--privileged"),
+        "is not an image's name",
+        '"localhost/x\\n',
+        None,
+    ),
+    "wrong-value option in a reference": (
+        lambda d: d["images"][0].update(reference="--root=/tmp/x"),
+        "is not an image's name",
+        '"--root',
+        None,
+    ),
+    "wrong-value option in a path": (
+        lambda d: d["models"][0]["files"][0].update(path="tiny.gguf --no-mmap"),
+        "must be made of letters",
+        '"tiny.gguf --no-mmap',
+        None,
+    ),
+    "wrong-value line in a path": (
+        lambda d: d["images"][0]["archive"].update(path="images/x\ny"),
+        "must be made of letters",
+        '"images/x\\ny',
+        None,
+    ),
     "wrong-value scheme": (
         lambda d: d["origins"]["site-mirror"].update(address="ftp://host/x"),
         "must begin with http://, https:// or file://",
@@ -287,7 +323,7 @@ def test_key_that_is_there_twice(judge):
 def test_file_that_is_not_there(tmp_path):
     found, (problem,) = load_lock(tmp_path / "none.json")
     assert found is None
-    assert "No such file" in problem.message
+    assert "does not exist" in problem.message
 
 
 def test_bytes_that_are_not_text(tmp_path):
