@@ -121,7 +121,6 @@ def distribution_family() -> str:
 _INSTALL = {"debian": "apt-get install", "el": "dnf install"}
 _PACKAGES = {
     "pytest-testinfra": "checks the nodes",
-    "pytest-xdist": "checks many nodes at once",
     "pydantic": "judges the inventory and the stack lock",
     "rich": "draws the live table",
 }
