@@ -30,9 +30,8 @@ from provision.rack.model import (
 from provision.rack.secrets import SecretRef
 
 PREFIX = "holdfast_"
-SCHEMA_VERSION = 1
-"""The inventory's version that this Holdfast writes; `READABLE` lists those that it reads."""
 READABLE = (1,)
+"""The inventory's versions that this Holdfast reads."""
 
 Level = Literal["rack", "node"]
 

@@ -88,11 +88,6 @@ class Rehearsal:
             self._origin = None
         _end(self.folder / "origin.pid")
 
-    def start_node(self, one: Node) -> None:
-        """Boot a node, and wait until its SSH port answers (60 s at most)."""
-        node.start(one, self.base, outlive=self.outlive)
-        node.wait_for_ssh(one, time.monotonic() + 60)
-
     def take_down(self) -> None:
         """Stop everything and remove all that the rehearsal wrote."""
         self.stop_origin()
