@@ -79,7 +79,9 @@ def _lock(declaration: Declaration, path: Path | None) -> tuple[StackLock | None
         path.stat()
     except OSError as error:
         message = f"the stack lock {str(definition.value)!r} cannot be read: {error.strerror}"
-        hint = "a rehearsal writes one; the path starts at the inventory's folder"
+        hint = (
+            "the path starts at the inventory's folder; the tutorial says where a lock comes from"
+        )
         value = str(definition.value)
         return None, [definition.problem("missing-lock", message, value=value, hint=hint)]
     return load_lock(path)

@@ -8,7 +8,7 @@ import sys
 from provision.cli.inputs import load_rack, require_secrets
 from provision.cli.live import watching
 from provision.cli.output import coloured, print_document, print_problems
-from provision.cli.running import add_common, document, terminating
+from provision.cli.running import add_common, document, require_places, terminating
 from provision.core.exitcodes import ExitCode
 from provision.engine.plan import render
 from provision.engine.session import Request, Session, typed_command
@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
     require_secrets(rack)
+    require_places(events=args.events)
     request = Request(rack, "plan", typed_command())
     with (
         terminating(),

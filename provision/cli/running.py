@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +13,13 @@ from types import FrameType
 from typing import Any
 
 from provision.core.exitcodes import ExitCode
+from provision.core.paths import state_home
 from provision.core.problems import HoldfastError, Problem
 from provision.engine.status import node_to_json
 from provision.engine.up import Report
 
 SCHEMA = "holdfast.report/1"
+LIMIT_HELP = "only these nodes: names, groups and shell patterns, with commas between them"
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +28,48 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit",
         metavar="PATTERN",
-        help="only these nodes: names, groups and shell patterns, with commas between them",
+        help=LIMIT_HELP,
     )
     parser.add_argument(
         "--events",
         type=Path,
         metavar="FILE",
         help="append every event to FILE as well, one JSON object a line",
+    )
+
+
+def require_places(*, events: Path | None = None, report: Path | None = None) -> None:
+    """Make sure that a run can write what it is to write, before a node is contacted.
+
+    Raises:
+        HoldfastError: with a problem for each place that cannot be written, and exit code 2.
+    """
+    problems = []
+    hint = "set XDG_STATE_HOME to a folder that you can write to"
+    for where, folder, what in (("state folder", state_home(), hint), ("--report", report, None)):
+        if folder is None:
+            continue
+        try:
+            folder.mkdir(mode=0o777 if folder is report else 0o700, parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            problems.append(_unwritable(where, folder, error, what))
+    if events is not None:
+        try:
+            events.open("ab").close()
+        except OSError as error:
+            problems.append(_unwritable("--events", events, error, None))
+    if problems:
+        raise HoldfastError(problems, ExitCode.USAGE)
+
+
+def _unwritable(where: str, path: Path, error: OSError, hint: str | None) -> Problem:
+    return Problem(
+        "unwritable",
+        f"{path} cannot be written: {error.strerror}",
+        where=where,
+        hint=hint or "give a place that you can write to",
     )
 
 

@@ -223,8 +223,8 @@ def _verdict_lines(
             yield f"{word}  {c.pinned.kind} {c.pinned.path}: {c.seen}"
             if c.action:
                 yield f"    {c.action}"
-    pins = f"{len(lock.rpms)} rpms, {len(lock.images)} images, {len(lock.models)} models"
-    pins += f", {len(lock.wheels)} wheels"
+    kinds = {"rpm": lock.rpms, "image": lock.images, "model": lock.models, "wheel": lock.wheels}
+    pins = ", ".join(f"{len(all_)} {kind}{'s' * (len(all_) != 1)}" for kind, all_ in kinds.items())
     yield f"{style('✔ valid', 'good')}  {path}: {pins}"
     if files is None:
         yield "no file was looked at; --files DIR compares their bytes with the lock"

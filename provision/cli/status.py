@@ -7,6 +7,7 @@ from pathlib import Path
 
 from provision.cli.inputs import load_rack
 from provision.cli.output import print_document
+from provision.cli.running import LIMIT_HELP
 from provision.core.exitcodes import ExitCode
 from provision.engine.runs import find_run, list_runs
 from provision.engine.status import Status, render, status_of
@@ -16,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("inventory", type=Path, help="the inventory of the rack")
     parser.add_argument("--run", metavar="RUN", help="this run instead of the last `up`")
-    parser.add_argument("--limit", metavar="PATTERN", help="only these nodes or groups")
+    parser.add_argument("--limit", metavar="PATTERN", help=LIMIT_HELP)
     parser.add_argument("--all", action="store_true", help="list all runs of the rack")
 
 
@@ -52,7 +53,7 @@ def _list(rack: str, *, as_json: bool) -> ExitCode:
         runs = [s.to_json() for s in found]
         print_document({"schema": "holdfast.runs/1", "rack": rack, "runs": runs})
     elif not found:
-        return _nothing(rack, as_json=False)
+        print(f"no run of rack {rack} is recorded on this machine")
     else:
         for status in found:
             print(f"{status.record.run}  {status.record.verb:<4}  {status.word}")

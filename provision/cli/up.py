@@ -11,7 +11,7 @@ from pathlib import Path
 from provision.cli.inputs import Inputs, load_rack, require_secrets
 from provision.cli.live import Watch, watching
 from provision.cli.output import coloured, print_document, print_problems
-from provision.cli.running import add_common, document, same_run, terminating
+from provision.cli.running import add_common, document, require_places, same_run, terminating
 from provision.core.events import EventSink
 from provision.core.exitcodes import ExitCode
 from provision.engine.plan import Plan, render
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         if args.break_lock == resumed.run:
             raise same_run(resumed.run)
     require_secrets(rack)
+    require_places(events=args.events, report=args.report)
     request = Request(rack, "up", typed_command(), args.break_lock, resumed)
     with (
         terminating(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from provision.checks.report import judge, write_reports
 from provision.cli.inputs import load_rack, require_secrets
 from provision.cli.output import print_document
+from provision.cli.running import LIMIT_HELP, require_places
 from provision.core.events import NullSink
 from provision.core.exitcodes import ExitCode
 from provision.core.paths import state_home
@@ -22,7 +23,7 @@ from provision.verdict import terminal
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("inventory", type=Path, help="the inventory of the rack")
-    parser.add_argument("--limit", metavar="PATTERN", help="only these nodes or groups")
+    parser.add_argument("--limit", metavar="PATTERN", help=LIMIT_HELP)
     parser.add_argument(
         "--report",
         type=Path,
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
     require_secrets(rack)
+    require_places(report=args.report)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name = f"{stamp}-verify-{secrets.token_hex(2)}"
     folder = state_home() / "runs" / name

@@ -96,9 +96,14 @@ def load_json(path: Path, name: str | None = None) -> tuple[JsonDocument | None,
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        message = "this file does not exist"
+        return None, [Problem("missing-file", message, start, hint="check the path")]
+    except IsADirectoryError:
+        return None, [Problem("not-a-file", "this is a folder", start, hint="give the file itself")]
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
-        return None, [Problem("unreadable-file", message, start, hint="check the path")]
+        return None, [Problem("unreadable-file", message, start, hint="check its permissions")]
     if len(raw) > MAX_BYTES:
         return None, [Problem("too-large", f"larger than {MAX_BYTES} bytes", start)]
     try:

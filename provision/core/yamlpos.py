@@ -139,7 +139,9 @@ def parse_yaml(text: str, file: str) -> tuple[YamlDocument | None, list[Problem]
     except Stop:
         return None, builder.problems
     except yaml.MarkedYAMLError as error:
-        builder.refuse("yaml-syntax", _words(error), error.problem_mark or error.context_mark)
+        found = error.problem_mark or error.context_mark
+        hint = "this is a tab; indent with spaces" if _is_tab(text, found) else None
+        builder.refuse("yaml-syntax", _words(error), found, hint)
         return None, builder.problems
     except yaml.reader.ReaderError as error:
         code_point, before = _refused(error, text)
@@ -181,6 +183,13 @@ def _words(error: yaml.MarkedYAMLError) -> str:
     context = f"{error.context}{begun}" if error.context else None
     parts = [part for part in (error.problem, context) if part]
     return "not valid YAML: " + ", ".join(parts) if parts else "not valid YAML"
+
+
+def _is_tab(text: str, mark: Any) -> bool:
+    if mark is None:
+        return False
+    line = text.split("\n")[mark.line : mark.line + 1]
+    return bool(line) and line[0][mark.column : mark.column + 1] == "\t"
 
 
 def _refused(error: yaml.reader.ReaderError, text: str) -> tuple[int, str]:

@@ -177,6 +177,10 @@ def find_run(name: str, rack: str | None = None) -> RunFolder:
     ups = list_runs(rack, "up") if name == "last" else []
     if ups:
         return ups[-1]
+    if name == "last":
+        message = f"no `up`{f' of rack {rack}' if rack else ''} is recorded on this machine"
+        hint = f"runs are kept in {runs_home()}; without a run, `up` starts a new one"
+        raise fail("run-unknown", message, hint=hint, exit_code=ExitCode.USAGE)
     meant = [r for r in runs if r.run == name] or [
         r for r in runs if r.run.startswith(name) or r.run.endswith(name)
     ]
@@ -187,7 +191,7 @@ def find_run(name: str, rack: str | None = None) -> RunFolder:
         message = f"{name!r} may mean any of these runs: {several}"
         raise fail("run-ambiguous", message, exit_code=ExitCode.USAGE)
     of_rack = f" of rack {rack}" if rack else ""
-    hint = suggest(name, [r.run for r in runs[-5:]]) if runs else f"no run is kept in {runs_home()}"
+    hint = suggest(name, [r.run for r in runs[-5:]]) if runs else f"{runs_home()} has none"
     message = f"there is no run {name!r}{of_rack}"
     raise fail("run-unknown", message, hint=hint, exit_code=ExitCode.USAGE)
 

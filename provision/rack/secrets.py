@@ -6,6 +6,7 @@ the value, as late as possible.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -126,7 +127,8 @@ def _read_file(ref: SecretRef, base: Path, *, private: bool) -> str:
                 raise _no(ref, f"everyone on this machine can read {path}", f"chmod 0600 {path}")
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise _no(ref, f"{path} cannot be read: {error.strerror}", "check the path") from error
+        hint = "check the path" if error.errno == errno.ENOENT else "check its permissions"
+        raise _no(ref, f"{path} cannot be read: {error.strerror}", hint) from error
     if len(raw) > MAX_BYTES:
         raise _no(ref, f"{path} is larger than {MAX_BYTES} bytes", "this cannot be a secret")
     try:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -90,7 +91,9 @@ class Reader:
             return None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            self.complain(path, "unreadable-file", f"cannot be looked at: {reason}", "chmod it")
+            self.complain(
+                path, "unreadable-file", f"cannot be looked at: {reason}", "check its permissions"
+            )
             return None
         return "folder" if stat.S_ISDIR(mode) else "file"
 
@@ -112,11 +115,22 @@ def read_inventory(path: Path) -> tuple[YamlDocument | None, Reader]:
         hint = "give the file itself, for example " + os.fspath(path / "inventory.yml")
         reader.complain(path, "not-a-file", "this is a folder", hint)
         return None, reader
+    if reader.problems:
+        return None, reader
     document, encrypted = reader.read(path)
+    if document is None and not encrypted and _is_ini(path):
+        hint = "INI inventories are converted by `ansible-inventory -i FILE --list --yaml`"
+        reader.problems = [replace(problem, hint=hint) for problem in reader.problems]
     if encrypted:
         hint = "encrypt single values or files in group_vars, or refer to secrets with vault:"
         reader.complain(path, "encrypted", "the inventory itself is encrypted", hint)
     return document, reader
+
+
+def _is_ini(path: Path) -> bool:
+    """Whether a file that is not YAML looks like Ansible's other form of an inventory."""
+    text, problem = read_text(path, "")
+    return problem is None and re.search(r"^\[[\w.:-]+\]\s*$", text, re.MULTILINE) is not None
 
 
 def read_variables(
@@ -193,7 +207,9 @@ def _listed(path: Path, reader: Reader) -> list[str]:
     try:
         names = [entry.name for entry in path.iterdir()]
     except OSError as error:
-        reader.complain(path, "unreadable-file", f"cannot be read: {error.strerror}", "chmod it")
+        reader.complain(
+            path, "unreadable-file", f"cannot be read: {error.strerror}", "check its permissions"
+        )
         return []
     reader.count += len(names)
     if reader.count > MAX_FILES:

@@ -136,3 +136,29 @@ def test_one_run_cannot_be_resumed_and_replaced(script, capsys):
 def test_an_unknown_run_is_said(script, capsys):
     assert cli.main(["up", "rack.yml", "--resume", "nonsense"]) == 2
     assert "there is no run 'nonsense'" in capsys.readouterr().err
+
+
+def test_without_an_up_there_is_no_last_run(script, capsys):
+    assert cli.main(["plan", "rack.yml"]) == 0
+    capsys.readouterr()
+    assert cli.main(["up", "rack.yml", "--resume", "last"]) == 2
+    err = capsys.readouterr().err
+    assert "no `up` of rack" in err
+    assert "valid:" not in err
+
+
+@pytest.mark.parametrize("option", ["--events", "--report"])
+def test_a_place_that_cannot_be_written_is_said_before_the_run(script, tmp_path, capsys, option):
+    (tmp_path / "file").write_text("")
+    assert cli.main(["up", "rack.yml", option, str(tmp_path / "file/below")]) == 2
+    err = capsys.readouterr().err
+    assert f"{option}: {tmp_path}/file/below cannot be written: Not a directory" in err
+    assert cli.main(["status", "rack.yml", "--all"]) == 0
+    assert "no run of rack" in capsys.readouterr().out
+
+
+def test_a_state_folder_that_cannot_be_written_is_said(script, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert cli.main(["plan", "rack.yml"]) == 2
+    assert "set XDG_STATE_HOME" in capsys.readouterr().err

@@ -183,3 +183,8 @@ def test_any_text_ends_as_data_or_problems(text: str):
     document, problems = parse_yaml(text, "f.yml")
     assert document is not None or problems
     assert all(p.position and p.position.line >= 1 and p.position.column >= 1 for p in problems)
+
+
+def test_a_tab_is_called_a_tab():
+    _, problems = parse_yaml("all:\n  hosts:\n\tn1:\n", "rack.yml")
+    assert problems[0].hint == "this is a tab; indent with spaces"

@@ -171,3 +171,10 @@ def test_show_as_json_is_the_lock(capsys):
 )
 def test_size_text(size, text):
     assert size_text(size) == text
+
+
+def test_a_folder_and_a_file_that_is_not_there(tmp_path, capsys):
+    assert main(["stack", "check", str(tmp_path)]) == 2
+    assert "this is a folder" in capsys.readouterr().err
+    assert main(["stack", "check", str(tmp_path / "absent.json")]) == 2
+    assert "this file does not exist" in capsys.readouterr().err
