@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -56,3 +57,41 @@ def test_commands_in_the_documentation_exist():
         except (KeyError, HoldfastError) as error:
             wrong.append(f"{page}: holdfast {verb} {' '.join(words)}: {error}")
     assert wrong == []
+
+
+KIND = re.compile(r"(?:[a-z]+\.[a-z]+|facts)")
+
+
+def words_in(tree: ast.AST) -> set[str]:
+    """The strings below `tree` that can be the kind of an event."""
+    found = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    return {text for text in found if isinstance(text, str) and KIND.fullmatch(text)}
+
+
+def emitted(source: str) -> set[str]:
+    """The kinds of the events that `source` makes, also where a name holds the kind."""
+    tree = ast.parse(source)
+    kinds = set()
+    for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call) and n.args):
+        called = call.func.attr if isinstance(call.func, ast.Attribute) else call.func
+        if called != "_emit" and not (isinstance(called, ast.Name) and called.id == "Event"):
+            continue
+        kinds |= words_in(call.args[0])
+        if isinstance(call.args[0], ast.Name):
+            for given in (n for n in ast.walk(tree) if isinstance(n, ast.Assign)):
+                if ast.unparse(given.targets[0]) == call.args[0].id:
+                    kinds |= words_in(given.value)
+    return kinds
+
+
+def test_every_kind_of_event_is_described_and_no_other():
+    rooms = (p for p in (ROOT / "provision").rglob("*.py") if "collections" not in p.parts)
+    made = set().union(*(emitted(p.read_text(encoding="utf-8")) for p in rooms))
+    page = (ROOT / "docs/reference/events.md").read_text(encoding="utf-8")
+    assert len(made) > 20
+    assert set(re.findall(r"^\| `([a-z.]+)`", page, re.MULTILINE)) == made
+
+
+def test_planted_kind_is_found():
+    source = 'kind = "a.start" if x else "a.end"\nEvent(kind)\nself._emit("b.end", 1)\nf("c.d")'
+    assert emitted(source) == {"a.start", "a.end", "b.end"}
