@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 _BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _END = "-----END PGP PUBLIC KEY BLOCK-----"
 _PUBLIC_KEY = 6
+_HEADER = re.compile(r"[A-Za-z][A-Za-z-]*:( |$)")
 
 
 def fingerprint(armored: str) -> str:
@@ -39,12 +41,16 @@ def fingerprint(armored: str) -> str:
 
 
 def _unarmour(armored: str) -> bytes:
-    lines = armored.strip().splitlines()
-    if len(lines) < 3 or lines[0].strip() != _BEGIN or lines[-1].strip() != _END:
+    # Only what rpm and gpg take for the end of a line is one: they must read the same key.
+    lines = [line.strip(" \t\r") for line in armored.strip().split("\n")]
+    if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
         raise ValueError("this is not one whole armoured public key")
-    inner = [line.strip() for line in lines[1:-1]]
+    inner = lines[1:-1]
     # Headers such as "Comment: x" end with an empty line; old writers leave both out.
-    body = inner[inner.index("") + 1 :] if "" in inner else inner
+    end = inner.index("") if "" in inner else -1
+    if not all(_HEADER.match(line) for line in inner[: max(end, 0)]):
+        raise ValueError("before its first empty line stands more than headers")
+    body = inner[end + 1 :]
     try:
         return base64.b64decode("".join(x for x in body if not x.startswith("=")), validate=True)
     except ValueError as error:  # binascii.Error, or a character that is not ASCII

@@ -62,6 +62,9 @@ NO_KEY = {
     "words before": "trust me\n" + armour(KEY),
     "words after": armour(KEY) + "and me\n",
     "two blocks": armour(KEY) + armour(OTHER),
+    "a block where headers stand": armour(OTHER).replace("BLOCK-----\n\n", "BLOCK-----\n", 1)
+    + armour(KEY),
+    "an end of line that gpg does not know": armour(KEY).replace("\n\n", "\n\f\n"),
     "two keys in a block": armour(KEY + USER + OTHER),
     "cut short": armour(KEY[:-3]),
     "cut short behind the key": armour(KEY + USER[:-3]),

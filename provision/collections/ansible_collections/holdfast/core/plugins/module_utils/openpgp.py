@@ -10,10 +10,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 
 _BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _END = "-----END PGP PUBLIC KEY BLOCK-----"
 _PUBLIC_KEY = 6
+_HEADER = re.compile(r"[A-Za-z][A-Za-z-]*:( |$)")
 
 
 def fingerprint(armoured: str) -> str:
@@ -55,14 +57,16 @@ def fingerprints(text: str) -> list[str]:
 
 
 def _dearmour(text: str) -> bytes:
-    lines = [line.strip() for line in text.strip().splitlines()]
+    # Only what rpm and gpg take for the end of a line is one: they must read the same key.
+    lines = [line.strip(" \t\r") for line in text.strip().split("\n")]
     if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
         raise ValueError("no armoured public key block")
     inside = lines[1:-1]
     # Armour headers ("Version: ...") end at the first empty line.
-    if "" in inside:
-        inside = inside[inside.index("") + 1 :]
-    payload = [line for line in inside if not line.startswith("=")]
+    end = inside.index("") if "" in inside else -1
+    if not all(_HEADER.match(line) for line in inside[: max(end, 0)]):
+        raise ValueError("more than headers before the first empty line")
+    payload = [line for line in inside[end + 1 :] if not line.startswith("=")]
     try:
         return base64.b64decode("".join(payload), validate=True)
     except (binascii.Error, ValueError) as error:
