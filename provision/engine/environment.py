@@ -70,6 +70,8 @@ def ssh_options(place: Place) -> tuple[str, ...]:
         "UserKnownHostsFile": _quoted(place.known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "UpdateHostKeys": "no",
+        "VerifyHostKeyDNS": "no",
+        "NoHostAuthenticationForLocalhost": "no",
         # A node that dies must be noticed, not waited for until TCP gives up.
         "ServerAliveInterval": "10",
         "ServerAliveCountMax": "3",

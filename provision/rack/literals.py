@@ -23,7 +23,10 @@ _HINT = (
     "use an SSH key and passwordless sudo, or `!vault`, or a template such as"
     " {{ lookup('env', 'NAME') }}"
 )
-_WEAK_SSH = re.compile(r"(?i)(StrictHostKeyChecking|UserKnownHostsFile|GlobalKnownHostsFile)")
+_WEAK_SSH = re.compile(
+    r"(?i)(StrictHostKeyChecking|UserKnownHostsFile|GlobalKnownHostsFile|KnownHostsCommand"
+    r"|VerifyHostKeyDNS|NoHostAuthenticationForLocalhost)"
+)
 
 
 def literal_secrets(definition: Definition) -> Iterator[Problem]:
@@ -45,6 +48,14 @@ def weak_ssh(definition: Definition) -> Iterator[Problem]:
             yield definition.problem(
                 "weak-ssh", "host keys are always checked", key=True, hint=hint
             )
+    elif definition.name == "ansible_ssh_args":
+        # It replaces the arguments that hold a node to its declared keys.
+        yield definition.problem(
+            "weak-ssh",
+            "ansible_ssh_args would replace what checks host keys",
+            key=True,
+            hint="write ansible_ssh_common_args, which adds to it",
+        )
     elif definition.name in _ARGUMENTS and isinstance(value, str):
         found = _WEAK_SSH.search(value)
         if found:
@@ -52,7 +63,7 @@ def weak_ssh(definition: Definition) -> Iterator[Problem]:
             yield definition.problem("weak-ssh", message, hint=hint)
 
 
-_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
+_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
 
 
 def _is_secret(definition: Definition, inner: KeyPath, value: object) -> bool:

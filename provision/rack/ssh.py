@@ -72,6 +72,8 @@ def ssh_arguments(rack: Rack, node: Node, known_hosts: Path) -> list[str]:
         f"UserKnownHostsFile={_quoted(known_hosts)}",
         "GlobalKnownHostsFile=/dev/null",
         "UpdateHostKeys=no",
+        "VerifyHostKeyDNS=no",
+        "NoHostAuthenticationForLocalhost=no",
         "CheckHostIP=no",
         "BatchMode=yes",
     ]

@@ -277,6 +277,8 @@ def test_the_configuration_never_accepts_an_unknown_key(place):
     words = ssh_options(place)
     assert "StrictHostKeyChecking=yes" in words
     assert "GlobalKnownHostsFile=/dev/null" in words
+    # Other sources of keys than the declaration, which ~/.ssh/config could open.
+    assert {"VerifyHostKeyDNS=no", "NoHostAuthenticationForLocalhost=no"} < set(words)
     text = configuration(place)
     assert "host_key_checking = True" in text
     assert "pipelining = True" in text
