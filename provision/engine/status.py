@@ -121,7 +121,7 @@ def _node_words(node: NodeState) -> str:
     if node.changes:
         words.append(f"{len(node.changes)} changes")
     if node.restarts:
-        words.append(f"{node.restarts} restarts")
+        words.append(f"{node.restarts} restart{'s' * (node.restarts != 1)}")
     if node.locked:
         words.append("still locked by this run")
     if node.message:
