@@ -7,6 +7,7 @@ reaches it: what nobody foresaw is written to a file, and one line names that fi
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -137,6 +138,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another encoding than UTF-8 shows `?` for a tick; that must not end a run.
+        sys.stdout.reconfigure(errors="replace")
     try:
         return int(_dispatch(words))
     except HoldfastError as error:

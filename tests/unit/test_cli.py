@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -260,3 +261,11 @@ def test_python_m_provision():
         check=True,
     )
     assert done.stdout == f"holdfast {__version__}\n"
+
+
+def test_a_terminal_without_unicode_ends_nothing(monkeypatch):
+    kept = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(kept, encoding="ascii"))
+    assert main(["inventory", "check", str(ROOT / "inventory.example.yml")]) == 0
+    sys.stdout.flush()
+    assert kept.getvalue().startswith(b"? rack lab-a")
