@@ -158,6 +158,11 @@ class TestRpmTransaction:
         assert "sha256 33, the stack lock names 22" in wrong[0]
         assert "c from r is not in the stack lock" in wrong[1]
 
+    def test_a_package_whose_digest_cannot_be_compared_is_refused(self):
+        module = plugin("modules", "rpm_transaction")
+        assert module.judge([("a", "", "r")], {"a": ""}) == []
+        assert "no sha256" in module.judge([("a", "", "r")], {"a": "11"})[0]
+
 
 class TestRpmKeys:
     def test_a_key_that_is_not_what_it_says_is_refused_before_anything(self, commands, tmp_path):

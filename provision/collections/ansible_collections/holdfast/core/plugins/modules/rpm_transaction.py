@@ -30,8 +30,9 @@ description:
   - Lets dnf resolve the installation of packages without installing anything, and compares
     every package of the result, dependencies included, with the stack lock.
   - A package that no repository has, a package that the lock does not name, and a package whose
-    digest in the signed repository metadata differs from the lock's are each an error, before
-    anything has changed. dnf itself then holds what it downloads against that metadata.
+    digest in the signed repository metadata differs from the lock's or is no SHA-256 are each an
+    error, before anything has changed. dnf itself then holds what it downloads against that
+    metadata.
 options:
   packages:
     description: Packages to install, by NEVRA.
@@ -100,7 +101,12 @@ def judge(found: list[tuple[str, str, str]], locked: dict[str, str]) -> list[str
     for name, digest, repository in found:
         if name not in locked:
             wrong.append("{0} from {1} is not in the stack lock".format(name, repository))
-        elif digest and locked[name] and digest != locked[name]:
+        elif locked[name] and not digest:
+            wrong.append(
+                "{0} from {1} has no sha256 in its repository's metadata, so that nothing shows "
+                "whether it is what the stack lock names".format(name, repository)
+            )
+        elif locked[name] and digest != locked[name]:
             wrong.append(
                 "{0} from {1} has sha256 {2}, the stack lock names {3}".format(
                     name, repository, digest, locked[name]
