@@ -144,6 +144,23 @@ def test_check_mode_shows_paths_but_never_contents(tmp_path, place):
     assert "CANARY" not in (place.folder / "01-plan.jsonl").read_text(encoding="utf-8")
 
 
+SHOUTING = r"""
+- name: shouting
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Fail with more than words
+      ansible.builtin.fail: {msg: "no\x1b]0;pwned\x07 disk\x9b2J,\nlook"}
+"""
+
+
+def test_nothing_that_a_node_says_is_obeyed_by_a_terminal(tmp_path, place):
+    seen = []
+    Ansible(place).run("up", write(tmp_path, SHOUTING), seen.append, limit=["n1"])
+    (end,) = [line for line in seen if line["kind"] == "task.end"]
+    assert end["message"] == "no·]0;pwned· disk·2J,\nlook"
+
+
 def test_a_playbook_that_does_not_parse_is_not_finished(tmp_path, place):
     outcome = Ansible(place).run("broken", write(tmp_path, "- nonsense"), print, limit=["n1"])
     assert not outcome.finished

@@ -139,7 +139,7 @@ class CallbackModule(CallbackBase):
             event["ignored"] = True
         holder = body.get("holdfast_lock_holder")
         if isinstance(holder, dict):
-            event["holder"] = {k: holder.get(k) for k in HOLDER_FIELDS}
+            event["holder"] = {k: _plain(holder.get(k)) for k in HOLDER_FIELDS}
         reboot = body.get("holdfast_reboot")
         if isinstance(reboot, list) and reboot:
             event["reboot"] = [_text(reason) for reason in reboot]
@@ -206,7 +206,7 @@ def _diff_label(diff):
     for key in ("after", "before"):
         side = diff.get(key)
         if isinstance(side, dict) and isinstance(side.get("path"), str):
-            return side["path"]
+            return _text(side["path"])
     return None
 
 
@@ -229,5 +229,19 @@ def _path(task):
     return parts[-1]
 
 
+def _plain(value):
+    """A number as it is, and anything else as text."""
+    return value if isinstance(value, int | float) else _text(value)
+
+
 def _text(value):
-    return None if value is None else str(value)
+    """What a node said, without anything that a terminal would obey.
+
+    Messages and changes are shown while a run goes on, kept, and shown again by other verbs.
+    """
+    if value is None:
+        return None
+    return "".join(
+        c if c.isprintable() or c == "\n" else " " if c in "\t\r" else "\N{MIDDLE DOT}"
+        for c in str(value)
+    )
