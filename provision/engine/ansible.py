@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.core.files import write_whole
+from provision.core.shown import printable
 from provision.engine.environment import Place, configuration, environment
 from provision.engine.processes import ProcessId, leashed
 
@@ -61,7 +62,8 @@ class Outcome:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
-        return "\n".join(text.strip().splitlines()[-lines:])
+        # Nodes' words are among them, and a terminal would obey what is not printable.
+        return "\n".join(printable(line) for line in text.strip().splitlines()[-lines:])
 
 
 class Ansible:

@@ -156,9 +156,11 @@ SHOUTING = r"""
 
 def test_nothing_that_a_node_says_is_obeyed_by_a_terminal(tmp_path, place):
     seen = []
-    Ansible(place).run("up", write(tmp_path, SHOUTING), seen.append, limit=["n1"])
+    outcome = Ansible(place).run("up", write(tmp_path, SHOUTING), seen.append, limit=["n1"])
     (end,) = [line for line in seen if line["kind"] == "task.end"]
     assert end["message"] == "no·]0;pwned· disk·2J,\nlook"
+    outcome.log.write_text("what\x1b[2J\nit said\n", encoding="utf-8")
+    assert outcome.last_words() == "what·[2J\nit said"
 
 
 def test_a_playbook_that_does_not_parse_is_not_finished(tmp_path, place):
