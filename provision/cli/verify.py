@@ -13,8 +13,8 @@ from pathlib import Path
 from provision.checks.report import judge, write_reports
 from provision.cli.inputs import load_rack, require_secrets
 from provision.cli.output import print_document
-from provision.cli.running import LIMIT_HELP, require_places
-from provision.core.events import NullSink
+from provision.cli.running import add_common, require_places
+from provision.core.events import EventSink, FileSink, NullSink
 from provision.core.exitcodes import ExitCode
 from provision.core.paths import state_home
 from provision.verdict import terminal
@@ -22,8 +22,7 @@ from provision.verdict import terminal
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("inventory", type=Path, help="the inventory of the rack")
-    parser.add_argument("--limit", metavar="PATTERN", help=LIMIT_HELP)
+    add_common(parser)
     parser.add_argument(
         "--report",
         type=Path,
@@ -41,7 +40,8 @@ def run(args: argparse.Namespace) -> ExitCode:
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
     require_secrets(rack)
-    require_places(report=args.report)
+    require_places(events=args.events, report=args.report)
+    events: EventSink = FileSink(args.events) if args.events else NullSink()
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name = f"{stamp}-verify-{secrets.token_hex(2)}"
     folder = state_home() / "runs" / name
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         rack,
         inputs.lock,
         run=name,
-        events=NullSink(),
+        events=events,
         workdir=folder / "checks",
     )
     reports = write_reports(verdict, folder)
