@@ -53,12 +53,6 @@ class Completion:
     first_s: float
     finished: str
 
-    @property
-    def per_second(self) -> float:
-        """Pieces (tokens, for the engines we know) a second after the first one came."""
-        rest = self.seconds - self.first_s
-        return (self.pieces - 1) / rest if rest > 0 and self.pieces > 1 else 0.0
-
 
 def connect(endpoint: Endpoint) -> http.client.HTTPSConnection:
     """An open connection whose certificate was verified.

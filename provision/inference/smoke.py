@@ -158,7 +158,7 @@ def _shown(answer: Completion) -> str:
     text = " ".join(answer.text.split())
     text = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     return (
-        f"{PROMPT}\n“{text}”\n{answer.pieces} tokens, {answer.per_second:.1f} a second, "
+        f"{PROMPT}\n“{text}”\n{answer.pieces} tokens in {answer.seconds:.2f} s, "
         f"the first after {answer.first_s:.2f} s"
     )
 
