@@ -20,7 +20,15 @@ _WITHHELD = "CAP_SYS_TIME,CAP_SYS_BOOT,CAP_SYS_MODULE,CAP_SYS_RAWIO"
 
 # Starts the node again whenever it ends, as hardware does after a reboot, until it is told to stop.
 # Should the rehearsal itself be killed, the kernel ends this loop and the node with it.
-_KEEP_RUNNING = 'while [ ! -e "$1/stopped" ]; do "${@:2}"; sleep 0.2; done'
+# Only the node enters its control group, not the loop: a group is split into parts for the node,
+# and one that is split may hold no process itself.
+_KEEP_RUNNING = """
+while [ ! -e "$1/stopped" ]; do
+    mkdir -p "$2"
+    (echo "$BASHPID" >"$2/cgroup.procs" && exec "${@:3}")
+    sleep 0.2
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,7 @@ def start(node: Node, base: Path, *, outlive: bool) -> int:
     with (node.folder / "console.log").open("ab") as console:
         process = subprocess.Popen(
             [*tied, *network.inside(node.namespace), "bash", "-c", _KEEP_RUNNING, "node",
-             os.fspath(node.folder), *child, *nspawn],
+             os.fspath(node.folder), os.fspath(_control_group(node)), *child, *nspawn],
             stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             start_new_session=True,
@@ -190,6 +198,7 @@ def stop(node: Node) -> None:
                 _signal(one, signal.SIGKILL)
             time.sleep(0.05)
     (node.folder / "pid").unlink(missing_ok=True)
+    _end_control_group(_control_group(node))
     if os.path.ismount(node.root):
         run(["umount", "--lazy", node.root])
 
@@ -198,6 +207,37 @@ def remove(node: Node) -> None:
     """Stop the node and remove everything it wrote."""
     stop(node)
     remove_tree(node.folder)
+
+
+def _control_group(node: Node) -> Path:
+    """The node's own control group.
+
+    In a common one, units of the same name would share their groups over all nodes, and one
+    node would now and then remove a group that another was about to start its unit in.
+    """
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return Path(place) / f"holdfast-{node.namespace}-{node.index}"
+    raise fail(
+        "no-cgroup2",
+        "the unified control group hierarchy is not mounted, and nodes need it",
+        hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified",
+    )
+
+
+def _end_control_group(group: Path) -> None:
+    """Kill what is left in a control group, and remove it."""
+    end = time.monotonic() + 10
+    while group.exists():
+        try:
+            (group / "cgroup.kill").write_text("1")
+            for folder, _, _ in os.walk(group, topdown=False):
+                Path(folder).rmdir()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 def _pid(node: Node) -> int | None:

@@ -18,6 +18,7 @@ from provision.core.events import ListSink, NullSink
 from provision.core.locks import FileLock
 from provision.core.problems import HoldfastError
 from provision.rehearsal import artefacts, inventory, model, rack, repodata
+from provision.rehearsal import node as nodes
 from provision.rehearsal.node import Node
 from provision.rehearsal.secrets import make_secrets
 from tests.unit.rehearsal_support import Commands, engine_archive, node
@@ -258,3 +259,34 @@ def test_kept_racks_are_not_swept_while_their_owner_works(taken_down):
     plant("hf-000001", keep=True)
     with FileLock(rack.lock_path("hf-000001")):
         assert rack.sweep() == []
+
+
+# -- nodes -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mounts(monkeypatch):
+    """Says what is mounted."""
+    read_text = Path.read_text
+    lines: list[str] = []
+
+    def read(self: Path, *args, **kwargs) -> str:
+        mine = str(self) == "/proc/self/mounts"
+        return "".join(lines) if mine else read_text(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    return lines
+
+
+def test_no_two_nodes_share_a_control_group(mounts, tmp_path):
+    mounts.append("cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n")
+    with pytest.raises(HoldfastError, match="the unified control group hierarchy is not mounted"):
+        nodes._control_group(Node("n1", 1, tmp_path, "hf-000001"))
+    mounts.append("cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n")
+    places = [
+        nodes._control_group(Node(f"n{index}", index, tmp_path, name))
+        for name in ("hf-000001", "hf-000002")
+        for index in (1, 2)
+    ]
+    assert len(set(places)) == 4
+    assert places[0] == Path("/sys/fs/cgroup/unified/holdfast-hf-000001-1")
