@@ -143,6 +143,8 @@ class _Lines:
         """Print the start and the end of a step."""
         if event.kind == "rehearsal.swept":
             print(f"took down {event.data['name']}, whose owner had died", file=sys.stderr)
+        if event.kind == "rehearsal.limit":
+            print(event.data["says"], file=sys.stderr)
         if event.kind == "rehearsal.base":
             why = f", because {event.data['why']}" if event.data["why"] else ""
             says = f"nodes of release {event.data['release']}: {event.data['made_of']}{why}"

@@ -28,6 +28,7 @@ from provision.rehearsal.base import node_base
 from provision.rehearsal.cache import remove_tree
 from provision.rehearsal.choice import choose
 from provision.rehearsal.inventory import write_inventory
+from provision.rehearsal.limits import make_room
 from provision.rehearsal.node import Node
 from provision.rehearsal.recipe import load_recipe
 from provision.rehearsal.secrets import make_secrets
@@ -171,6 +172,7 @@ def _start(rack: Rehearsal, events: EventSink) -> None:
     for one in rack.nodes:
         node.create(one, rack.base, peers, login.with_suffix(".pub").read_text())
     write_inventory(rack.inventory, rack.name, rack.nodes)
+    make_room(len(rack.nodes), events)
     says = f"starting {len(rack.nodes)} nodes"
     events.emit(Event("rehearsal.step", data={"step": "nodes", "state": "start", "says": says}))
     # Started by this thread: a node is tied to the life of the thread that started it.
