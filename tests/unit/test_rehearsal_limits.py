@@ -34,5 +34,5 @@ def test_where_it_cannot_be_raised_the_command_is_said(tmp_path: Path) -> None:
 
     setting = tmp_path / "setting"
     setting.write_text("128\n")
-    with pytest.raises(HoldfastError, match="sysctl fs.inotify.max_user_instances="):
+    with pytest.raises(HoldfastError, match=r"sysctl fs\.inotify\.max_user_instances="):
         make_room(12, ListSink(), Refusing(setting))
