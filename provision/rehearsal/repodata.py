@@ -39,12 +39,16 @@ def gpg(home: Path) -> list[str]:
 def short_way(home: Path) -> Iterator[Path]:
     """A short path that leads to `home`, for as long as the context lasts.
 
-    gpg's agent listens on a socket in its home, whose path may have 107 bytes.
+    gpg's agent listens on a socket in its home, whose path may have 107 bytes. The agent would
+    stay when gpg is done, so it is ended with the context.
     """
     with tempfile.TemporaryDirectory(prefix="hf-") as folder:
         way = Path(folder) / "k"
         way.symlink_to(home.resolve())
-        yield way
+        try:
+            yield way
+        finally:
+            run(["gpgconf", "--homedir", way, "--kill", "gpg-agent"])
 
 
 def make_key(home: Path) -> dict[str, str]:
