@@ -317,7 +317,6 @@ LYING = """
 """
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="the lying node is a shell script")
 def test_a_node_cannot_name_the_secret_that_it_gets(tmp_path, place):
     for name in ("own", "other"):
         (tmp_path / name).write_text(name, encoding="utf-8")
