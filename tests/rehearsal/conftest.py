@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from provision.rehearsal.rack import Rehearsal
 from tests.rehearsal.likeness import Likeness, look_at
 
 ROOT = Path(__file__).resolve().parents[2]
+RACK_NAME = re.compile(r"\bhf-[0-9a-f]{6}\b")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class SimulatedRack:
     def __init__(self, rehearsal: Rehearsal, state: Path) -> None:
         self.rehearsal = rehearsal
         self.state = state
+        self.rehearsed: Ran | None = None
         self.undisturbed: Likeness | None = None
         self.environment = {**os.environ, "XDG_STATE_HOME": os.fspath(state), "CI": "1"}
 
@@ -163,15 +166,55 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def rack(state_home: Path) -> Iterator[SimulatedRack]:
-    """Two nodes, provisioned once for the whole session."""
-    found = _built(2, state_home)
+    """Two nodes, rehearsed once for the whole session with the command that a person would type."""
+    os.environ["XDG_STATE_HOME"] = os.fspath(state_home)
+    ran = rehearsed("--keep")
+    name = RACK_NAME.search(ran.out)
+    assert name, ran.said()
     try:
-        ran = found.holdfast("up", found.inventory)
         assert ran.code == 0, ran.said()
+        found = SimulatedRack(racks.load(name[0]), state_home)
+        found.rehearsed = ran
         found.undisturbed = look_at(found, "n1")
         yield found
     finally:
-        found.rehearsal.take_down()
+        down = rehearsed("--down", name[0])
+        assert down.code == 0, down.said()
+        assert left_of(name[0], state_home) == []
+
+
+def rehearsed(*words: str) -> Ran:
+    """Run `holdfast rehearse WORDS`, as somebody at a shell would."""
+    begin = time.monotonic()
+    argv = [sys.executable, "-m", "provision.cli.main", "rehearse", *words]
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CI": "1"},
+        cwd=ROOT,
+        timeout=900,
+        check=False,
+    )
+    return Ran(argv, done.returncode, done.stdout, done.stderr, time.monotonic() - begin)
+
+
+def left_of(name: str, state: Path) -> list[str]:
+    """What is still there of a rack that was taken down."""
+    found = [f"namespace {p}" for p in Path("/run/netns").glob(name)]
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    found += [f"mount {line}" for line in mounts if name in line]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and entry.name != str(os.getpid()):
+            try:
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (OSError, UnicodeDecodeError):
+                continue
+            if name in words:
+                found.append(f"process {entry.name}: {words}")
+    racks_home = state / "holdfast/rehearsal"
+    return found + [f"file {p}" for p in racks_home.rglob("*") if name in p.name]
 
 
 @pytest.fixture(scope="session")

@@ -146,7 +146,8 @@ def kill_up(rack: SimulatedRack, words: Sequence[str], events: int, delay: float
         time.sleep(delay)
     hit = child.poll() is None
     at = time.time()
-    os.kill(child.pid, signal.SIGKILL)
+    if hit:
+        os.kill(child.pid, signal.SIGKILL)
     child.communicate()
     run = rack.runs()[-1] if rack.runs() else None
     seen = journal_of(run) if run else []
@@ -154,9 +155,14 @@ def kill_up(rack: SimulatedRack, words: Sequence[str], events: int, delay: float
     return Kill(hit, _lines(rack) - before, _where(seen), at)
 
 
-def events_for_one_node(run: Path) -> int:
-    """How many events a run of the first node alone would have had."""
-    return sum(event.node in (None, "n1") for event in journal_of(run))
+def events_before(run: Path, node: str, kind: str) -> int:
+    """How many events a run of this node alone would have had before its first of this kind."""
+    count = 0
+    for event in journal_of(run):
+        if event.node == node and event.kind == kind:
+            return count
+        count += event.node in (None, node)
+    raise AssertionError(f"{run} has no {kind} of {node}")
 
 
 def wait_for_orphans(events: Iterable[Event]) -> None:

@@ -6,16 +6,10 @@ command from me, and I do not want to find a node waiting because my laptop slep
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from collections.abc import Callable
-
 import pytest
 
 from tests.rehearsal import killing
 from tests.rehearsal.conftest import SimulatedRack
-from tests.rehearsal.test_08_two_controllers import started, wait_for
 
 pytestmark = pytest.mark.rehearsal
 
@@ -41,25 +35,3 @@ def test_each_node_was_restarted_once_and_runs_another_boot(rack: SimulatedRack)
         later = [e.at for e in events if e.node == name and e.phase == "time" and e.kind ==
                  "phase.end" and not e.data.get("check")]  # fmt: skip
         assert min(later) > back[0].at
-
-
-def test_a_controller_killed_during_the_restart_is_resumed(
-    fresh_rack: Callable[[int], SimulatedRack],
-) -> None:
-    mine = fresh_rack(1)
-    before = boot_of(mine, "n1")
-    child = mine.start("up", mine.inventory)
-    run = started(mine, child)
-    wait_for(child, run, "restart.due")
-    # By now the node has been asked to restart, or is about to be, or is down.
-    time.sleep(2.5)
-    os.kill(child.pid, signal.SIGKILL)
-    child.communicate()
-    killing.wait_for_orphans(killing.journal_of(run))
-    assert not [e for e in killing.journal_of(run) if e.kind == "restart.end"]
-
-    ran = mine.holdfast("up", mine.inventory, "--resume", "last")
-    assert ran.code == 0, ran.said()
-    assert boot_of(mine, "n1") != before
-    killing.assert_nothing_redone(run)
-    killing.assert_one_writer(mine.node("n1"))

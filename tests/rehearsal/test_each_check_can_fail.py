@@ -85,6 +85,10 @@ def test_planted_defects_are_found(rack: SimulatedRack, tmp_path: Path, planted:
     assert not_passed(ran) == {"n1": planted.statuses, "n2": {}}, ran.said()
     assert ran.code == 1
     assert key not in ran.out
+
+
+def test_nothing_is_left_of_the_defects(rack: SimulatedRack) -> None:
+    # Each round asks for exactly its own findings, so it also shows that the one before is mended.
     after = rack.holdfast("verify", rack.inventory, "--json")
     assert not_passed(after) == {"n1": {}, "n2": {}}, after.said()
 

@@ -92,14 +92,17 @@ def tls(tmp_path_factory) -> Path:
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
     new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    # Python 3.13 wants of an authority that it says what its key is for, and of a certificate
+    # whose key signed it.
+    use = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
     for name in ("ca", "other"):
-        openssl(*new, "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
+        openssl(*new, *use, "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
                 "-out", f"{name}.pem")  # fmt: skip
     for name, alt in (("cert", "IP:127.0.0.1"), ("named", "DNS:n1"), ("wrong", "DNS:n2")):
         openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                 "-subj", f"/CN={name}", "-keyout", f"{name}.key",
                 "-out", f"{name}.csr")  # fmt: skip
-        (folder / "ext").write_text(f"subjectAltName={alt}\n")
+        (folder / "ext").write_text(f"subjectAltName={alt}\nauthorityKeyIdentifier=keyid\n")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
                 "-CAcreateserial", "-days", "2", "-extfile", "ext",
                 "-out", f"{name}.pem")  # fmt: skip

@@ -71,8 +71,10 @@ class Checkout:
         for line in (ROOT / "provision/cli/system_needs.tsv").read_text().splitlines():
             if not line.startswith("#"):
                 self.command(line.split("\t")[0])
+        # `make test VENV=… PYTHON=…` hands these down, and they are not this checkout's.
+        own = {k: v for k, v in os.environ.items() if k not in ("VENV", "PYTHON")}
         environment = {
-            **os.environ,
+            **own,
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "OS_RELEASE": str(self.folder / "os-release"),
         }
