@@ -1,7 +1,6 @@
 """How single values are written: addresses, networks, keys, names.
 
-Each function returns the value or raises `PydanticCustomError`, whose type is the problem's code
-and whose context may hold a hint.
+Each function returns the value or raises what `refuse` makes: an error that becomes a problem.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from pydantic_core import PydanticCustomError
-
+from provision.core.judging import refuse
 from provision.core.names import suggest
 from provision.core.yamlpos import shown
 
@@ -37,12 +35,6 @@ KEY_TYPES = frozenset(
 )
 _KEY_BYTES = {"ssh-ed25519": 51, "ssh-rsa": 150}
 """Least bytes of a key; RSA of 1024 bits is longer than that and too weak, sshd refuses it."""
-
-
-def refuse(code: str, message: str, hint: str = "") -> PydanticCustomError:
-    """The error that becomes a `Problem` with this code, message and hint."""
-    # The words go in as context: a template would take braces in them for places to fill.
-    return PydanticCustomError(code, "{words}", {"words": message, "hint": hint})
 
 
 def name(value: str) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, TypeAdapter, WithJsonSchema
 from pydantic.functional_validators import BeforeValidator
 
+from provision.core.judging import refuse
 from provision.rack import formats
 from provision.rack.model import (
     Firewall,
@@ -38,11 +39,11 @@ Level = Literal["rack", "node"]
 
 def _reference(value: Any) -> Any:
     if not isinstance(value, str):
-        raise formats.refuse("literal-secret", "a secret is written as a reference", _REFER)
+        raise refuse("literal-secret", "a secret is written as a reference", _REFER)
     try:
         return SecretRef.parse(value)
     except ValueError as error:
-        raise formats.refuse("literal-secret", str(error), _REFER) from None
+        raise refuse("literal-secret", str(error), _REFER) from None
 
 
 _REFER = "write file:PATH, env:NAME or vault:FILE#NAME; the value itself never stands here"
