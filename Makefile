@@ -26,7 +26,7 @@ rehearse: setup ## build a simulated rack, run everything on it, report, take it
 
 test: setup ## everything a change needs: unit, linters, packaging, roles and journeys
 	@$(BIN)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
-	$(BIN)/pytest tests -n 3 --dist loadfile -m 'slow or rehearsal' $(ARGS)
+	$(BIN)/pytest tests -n 4 --dist loadfile -m 'slow or rehearsal' $(ARGS)
 
 unit: setup ## the unit tests only, at most a minute
 	@$(BIN)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
@@ -35,7 +35,7 @@ lint: setup ## the linters only
 	@$(BIN)/pytest tests/unit/test_linters.py tests/unit/test_imports.py $(ARGS)
 
 journeys: setup ## the end-to-end journeys only, on a simulated rack
-	@$(BIN)/pytest tests -n 3 --dist loadfile -m rehearsal $(ARGS)
+	@$(BIN)/pytest tests -n 4 --dist loadfile -m rehearsal $(ARGS)
 
 soak: setup ## long campaigns: hundreds of runs, fuzzing, kill -9
 	@$(BIN)/pytest tests -m soak $(ARGS)

@@ -1,7 +1,7 @@
 """How the journeys are shared out among several workers.
 
-A file stays with one worker, and so do all files whose tests use the `rack` of the session:
-otherwise every worker would build one.
+A file stays with one worker, and so do all files that are marked with the same rack: otherwise
+every file that uses one would build it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = re.compile(r"\brack: SimulatedRack")
+MARKED = re.compile(r'pytest\.mark\.on_rack\("(\w+)"\)')
 
 
 class ByRack(LoadFileScheduling):
-    """Sends what shares a rack to one worker, and anything else file by file."""
+    """Sends what is marked with the same rack to one worker, and anything else file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "rack" if SHARED.search((ROOT / file).read_text(encoding="utf-8")) else file
+        found = MARKED.search((ROOT / file).read_text(encoding="utf-8"))
+        return found[1] if found else file
 
 
 @pytest.hookimpl(optionalhook=True)
