@@ -53,6 +53,25 @@ class Parser(argparse.ArgumentParser):
         problem = Problem("usage", message, where=self.prog, hint=f"see `{self.prog} --help`")
         raise HoldfastError([problem], ExitCode.USAGE)
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse a whole command line; a word that is left over is a mistake with a hint.
+
+        Raises:
+            HoldfastError: with exit code 2.
+        """
+        found, extra = self.parse_known_args(args, namespace)
+        if extra:
+            word = extra[0].partition("=")[0]
+            known = {o for leaf in leaves(self) for a in leaf._actions for o in a.option_strings}
+            close = nearest(word, known) if word.startswith("-") else None
+            hint = f"did you mean {close!r}?" if close else f"see `{self.prog} --help`"
+            what = "option" if word.startswith("-") else "word"
+            problem = Problem(
+                "usage", f"there is no {what} {word!r} here", where=self.prog, hint=hint
+            )
+            raise HoldfastError([problem], ExitCode.USAGE)
+        return found
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse a word that is none of the choices, and name the nearest."""
         if action.choices is not None and value not in action.choices:

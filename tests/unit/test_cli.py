@@ -91,6 +91,19 @@ def test_unknown_action_names_the_nearest(capsys):
     assert "did you mean 'check'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["up", "inventory.yml", "--resum"], "did you mean '--resume'?"),
+        (["stack", "show", "stack.lock.json", "--jsn"], "did you mean '--json'?"),
+        (["up", "inventory.yml", "another.yml"], "see `holdfast up --help`"),
+    ],
+)
+def test_what_is_left_over_has_a_hint(words, says, capsys):
+    assert main(words) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_usage_error_as_json(capsys):
     assert main(["stack", "check", "--json"]) == 2
     document = one_document(capsys)
