@@ -41,6 +41,9 @@ _LIMITS = {
     "less_than_equal": ("at most", "le"),
 }
 
+_KEY = "[key]"
+"""Pydantic's last step of a path when a mapping's key is meant."""
+
 
 def refuse(code: str, message: str, hint: str = "") -> PydanticCustomError:
     """The error that becomes a `Problem` with this code, message and hint."""
@@ -121,6 +124,7 @@ class _Complaint:
 def _problem(subject: Subject, detail: ErrorDetails) -> Problem:
     inner, kinds = _located(subject, detail)
     said = _say(subject, inner, kinds, detail)
+    of_key = detail["loc"][-1:] == (_KEY,)
     given = detail["input"]
     if detail["type"] == "missing":
         inner = inner[:-1]
@@ -130,7 +134,7 @@ def _problem(subject: Subject, detail: ErrorDetails) -> Problem:
         said.code,
         said.message,
         inner,
-        key=said.on_key,
+        key=said.on_key or of_key,
         value=None if said.code == "literal-secret" else shown(given),
         hint=said.hint or None,
     )
@@ -144,13 +148,13 @@ def _located(subject: Subject, detail: ErrorDetails) -> tuple[KeyPath, list[Any]
     path: list[Any] = []
     value, kind = subject.value, subject.kind
     kinds = [kind]
-    location = detail["loc"][:-1] if detail["loc"][-1:] == ("[key]",) else detail["loc"]
+    location = detail["loc"][:-1] if detail["loc"][-1:] == (_KEY,) else detail["loc"]
     for number, part in enumerate(location):
         last = number == len(location) - 1
         absent = last and detail["type"] == "missing"
-        if isinstance(value, dict) and part not in value and not absent:
-            kind = _member(kind, part)
-            kinds[-1] = kind
+        member = _member(kind, part)
+        if member is not kind or (isinstance(value, dict) and part not in value and not absent):
+            kind = kinds[-1] = member
             continue
         path.append(part)
         value = _step(value, part)
@@ -177,7 +181,8 @@ def _say(subject: Subject, inner: KeyPath, kinds: list[Any], detail: ErrorDetail
         return _key(subject, inner, kinds, error)
     if error in _EXPECTED:
         message = f"{what} is {_EXPECTED[error]}, not {shown(given)}"
-        return _Complaint("wrong-type", message, _quote(given))
+        hint = _quote(given) if error == "string_type" else ""
+        return _Complaint("wrong-type", message, hint)
     if error in _LIMITS:
         words, name = _LIMITS[error]
         message = f"{what} is {words} {context[name]}, not {shown(given)}"

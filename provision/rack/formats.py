@@ -9,6 +9,7 @@ import base64
 import binascii
 import ipaddress
 import re
+from datetime import date, datetime
 from urllib.parse import urlsplit
 
 from provision.core.judging import refuse
@@ -146,6 +147,28 @@ def origin(value: str) -> str:
         hint = "as in http://mirror.example.org:8080/el10 or file:///srv/bundle"
         raise refuse("bad-origin", f"{shown(value)} is not the address of a mirror", hint)
     return value.rstrip("/")
+
+
+def iso_date(value: object) -> date:
+    """A day, as YAML reads it or in quotes."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        hint = "year, month and day, as in 2027-06-30"
+        raise refuse("bad-date", f"{shown(value)} is not a date", hint) from None
+
+
+CONTROL_ID = "^[a-z0-9]+(-[a-z0-9]+)*$"
+
+
+def control_id(value: str) -> str:
+    """The id of a control: small letters and digits, with hyphens between words."""
+    if not re.fullmatch(CONTROL_ID, value):
+        hint = "small letters, digits and hyphens, as in sshd-no-root-login"
+        raise refuse("bad-name", f"{shown(value)} is not the id of a control", hint)
+    return value
 
 
 def path_fault(value: str) -> str | None:

@@ -6,12 +6,12 @@ Holdfast works with after Ansible's precedence has been applied.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -20,31 +20,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from provision.core.shapes import Listing, Model, Some, Text
 from provision.rack import formats
 from provision.rack.secrets import SecretRef
-
-T = TypeVar("T")
-
-
-class Model(BaseModel):
-    """A value of the inventory: frozen, strict, and without keys that nobody knows."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-Listing = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
-"""A YAML list; kept as a tuple."""
-Some = Annotated[
-    tuple[T, ...],
-    BeforeValidator(_as_tuple),
-    # After the items, or a list whose only item is wrong would be called empty as well.
-    Field(min_length=1, json_schema_extra={"minItems": 1}),
-]
-"""The same, and not empty."""
 
 Address = Annotated[str, AfterValidator(formats.address)]
 Network = Annotated[str, AfterValidator(formats.network)]
@@ -63,7 +41,6 @@ Name = Annotated[
     AfterValidator(formats.name),
     Field(json_schema_extra={"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
 ]
-Text = Annotated[str, Field(min_length=1, max_length=200)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 SECRETS = ("api_key", "tls_certificate", "tls_key", "tls_ca")
@@ -184,6 +161,42 @@ class Inference(Model):
         return self
 
 
+Date = Annotated[
+    date,
+    BeforeValidator(formats.iso_date),
+    Field(json_schema_extra={"format": "date"}, examples=["2027-06-30"]),
+]
+ControlId = Annotated[
+    str,
+    AfterValidator(formats.control_id),
+    Field(examples=["sshd-no-root-login"], json_schema_extra={"pattern": formats.CONTROL_ID}),
+]
+
+
+class Adoption(Model):
+    """An overlay that the site takes over: its deviations become the site's own."""
+
+    name: str = Field(description="Name of the overlay.", examples=["gpu_host"])
+    owner: Text = Field(description="Who answers for it.", examples=["security@example.org"])
+    expires: Date = Field(description="The last day on which it counts.")
+    features: Listing[str] = Field(
+        default=(),
+        description="What nodes do that no inventory shows; the overlay lists what it knows.",
+        examples=[["nfs-models"]],
+    )
+
+
+class Waiver(Model):
+    """A control that the site does without, for a while."""
+
+    control: ControlId = Field(description="Id of the control.")
+    reason: Annotated[str, Field(min_length=10, max_length=1000)] = Field(
+        description="Why the site does without it, in a sentence."
+    )
+    owner: Text = Field(description="Who answers for it.", examples=["security@example.org"])
+    expires: Date = Field(description="The last day on which it counts.")
+
+
 Kind = Literal["metal", "vm", "container"]
 
 Reference = Annotated[SecretRef, PlainSerializer(str, return_type=str)]
@@ -224,7 +237,8 @@ class Node(Model):
 class Rack(Model):
     """The nodes of one inventory.
 
-    `stack` is the absolute path of the stack lock; `known_hosts` a file with host keys beside
+    `stack` is the absolute path of the stack lock; `controls` are those of the folders with the
+    site's own controls; `known_hosts` a file with host keys beside
     those of the nodes; `groups` every group's name; `sha256` covers the inventory and every
     group_vars and host_vars file.
     """
@@ -233,6 +247,9 @@ class Rack(Model):
     path: Path
     stack: Path
     profile: str = "none"
+    overlays: tuple[Adoption, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    controls: tuple[Path, ...] = ()
     waves: Waves = Waves()
     origin: str | None = None
     known_hosts: Path | None = None

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, TypeAdapter, WithJs
 from pydantic.functional_validators import BeforeValidator
 
 from provision.core.judging import refuse
+from provision.core.shapes import Some, Text
 from provision.rack import formats
 from provision.rack.model import (
     Firewall,
@@ -23,8 +24,6 @@ from provision.rack.model import (
     Kind,
     Name,
     Position,
-    Some,
-    Text,
     Time,
     Waves,
 )

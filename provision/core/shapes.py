@@ -1,0 +1,59 @@
+"""Shapes of what a person writes: frozen, strict models, and lists that are kept as tuples."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import CoreSchema, core_schema
+
+from provision.core.judging import refuse
+from provision.core.yamlpos import shown
+
+T = TypeVar("T")
+
+
+class Model(BaseModel):
+    """Frozen, strict, and without keys that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Listing = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
+"""A YAML list; kept as a tuple."""
+Some = Annotated[
+    tuple[T, ...],
+    BeforeValidator(_as_tuple),
+    # After the items, or a list whose only item is wrong would be called empty as well.
+    Field(min_length=1, json_schema_extra={"minItems": 1}),
+]
+"""The same, and not empty."""
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+"""A few words."""
+
+
+@dataclass(frozen=True)
+class Like:
+    """Text that `pattern` describes whole: `what` it is, in words, and an example."""
+
+    pattern: str
+    what: str
+    example: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^{self.pattern}$"}
+
+    def _check(self, value: str) -> str:
+        if not re.fullmatch(self.pattern, value):
+            message = f"{shown(value)} is not {self.what}"
+            raise refuse("bad-name", message, f"as in {self.example}")
+        return value

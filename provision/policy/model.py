@@ -1,0 +1,243 @@
+"""Controls, profiles and overlays: what the files below profiles/ and a site's own folders say.
+
+A site's waivers and adoptions stand in its inventory; `provision.rack.model` has their types.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from provision.core.judging import refuse
+from provision.core.shapes import Like, Listing, Model, Some
+from provision.core.yamlpos import shown
+from provision.policy.resources import RELEASES, AnyResource, File, Release, Unit, Word
+from provision.rack.model import Adoption, Waiver
+
+__all__ = [
+    "KINDS",
+    "PHASES",
+    "RELEASES",
+    "Adoption",
+    "AnyResource",
+    "Benchmark",
+    "Control",
+    "ControlsFile",
+    "Deviation",
+    "Kind",
+    "Overlay",
+    "OverlayFile",
+    "Profile",
+    "ProfileFile",
+    "References",
+    "Release",
+    "Waiver",
+]
+
+Kind = Literal["metal", "vm", "container", "image"]
+KINDS: tuple[Kind, ...] = ("metal", "vm", "container", "image")
+Phase = Literal["hardening", "access", "audit_trail"]
+PHASES: tuple[Phase, ...] = ("hardening", "access", "audit_trail")
+
+
+def _prose(value: str) -> str:
+    if value != value.strip() or not value:
+        raise refuse("bad-text", f"{shown(value)} begins or ends with a blank")
+    return value
+
+
+Identifier = Annotated[str, Like(r"[a-z0-9]+(-[a-z0-9]+)*", "an id", "sshd-no-root-login")]
+ProfileName = Annotated[str, Like(r"[a-z0-9]+(_[a-z0-9]+)*", "a name", "cis_l1_server")]
+Section = Annotated[str, Like(r"[0-9]+(\.[0-9]+)+", "a section of a benchmark", "'5.1.20'")]
+StigId = Annotated[str, Like(r"RHEL-(09|10)-[0-9]{6}", "an id of the STIG", "RHEL-10-600230")]
+Rule = Annotated[
+    str,
+    Like(r"(?!xccdf_)[a-z0-9][A-Za-z0-9_.-]*", "a rule without prefix", "no_empty_passwords"),
+]
+ScapProfile = Annotated[
+    str,
+    Like(r"xccdf_.+_profile_.+", "a profile's id", "xccdf_org.ssgproject.content_profile_stig"),
+]
+Title = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_prose)]
+Prose = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_prose)]
+
+
+class References(Model):
+    """Where a benchmark says the same."""
+
+    cis: Listing[Section] = Field(default=(), description="Sections of the CIS benchmark.")
+    stig: Listing[StigId] = Field(default=(), description="Ids of the STIG.")
+    rules: Listing[Rule] = Field(
+        default=(), description="SCAP rules that this control answers, without their prefix."
+    )
+    shared: Listing[Rule] = Field(
+        default=(),
+        description="SCAP rules that another control answers too: they pass only with both.",
+    )
+
+
+class Condition(Model):
+    """What has to be on a node for the control to mean anything: all of what is said."""
+
+    package: Word | None = None
+    unit: Unit | None = None
+    path: File | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Condition:
+        if (self.package, self.unit, self.path) == (None, None, None):
+            raise refuse("empty", "nothing is asked", "say `package:`, `unit:` or `path:`")
+        return self
+
+
+class Control(Model):
+    """One security requirement, as data."""
+
+    id: Identifier
+    title: Title
+    rationale: Prose
+    levels: dict[Release, Some[ProfileName]] = Field(
+        description="In which profiles it is, for each release."
+    )
+    references: dict[Release, References] = Field(default={})
+    kinds: Some[Kind] = Field(default=KINDS, description="Where it can be applied.")
+    phase: Phase = Field(default="hardening", description="In which role's turn it is applied.")
+    when: Condition | None = Field(default=None, description="Only where this is on the node.")
+    reboot: bool = Field(default=False, description="Whether it takes effect at the next boot.")
+    gpu: Prose | None = Field(default=None, description="What it does to a host with GPUs.")
+    undo: Prose | None = Field(default=None, description="Why it cannot be undone.")
+    resources: Listing[AnyResource] = ()
+    not_automated: Prose | None = Field(
+        default=None, description="Why there are no resources, and what a person has to do."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Control:
+        if not self.levels:
+            raise refuse("empty", "it is in no profile", "add `levels:`")
+        if bool(self.resources) == bool(self.not_automated):
+            hint = "one of `resources:` and `not_automated:`"
+            raise refuse("bad-control", "it has both or none of resources and not_automated", hint)
+        for release in self.references:
+            if release not in self.levels:
+                raise refuse("bad-control", f"it refers to {release}, where it is in no profile")
+        return self
+
+    def profiles(self, release: Release) -> tuple[str, ...]:
+        """The profiles that it is in, in `release`."""
+        return self.levels.get(release, ())
+
+    def rules(self, release: Release) -> tuple[str, ...]:
+        """Every SCAP rule that it answers, alone or with others."""
+        found = self.references.get(release, References())
+        return (*found.rules, *found.shared)
+
+    def wanted(self, release: Release, profile: str) -> tuple[AnyResource, ...]:
+        """Its resources in `release` and `profile`."""
+        return tuple(
+            r
+            for r in self.resources
+            if (not r.releases or release in r.releases)
+            and (not r.profiles or profile in r.profiles)
+        )
+
+
+class Benchmark(Model):
+    """What a profile follows in one release, and what SCAP content calls it."""
+
+    family: Literal["cis", "stig"]
+    name: Title
+    version: Title
+    scap_profile: ScapProfile
+
+
+class Profile(Model):
+    """A named set of controls; which controls say themselves."""
+
+    id: ProfileName
+    title: Title
+    description: Prose
+    benchmark: dict[Release, Benchmark]
+
+
+class When(Model):
+    """Where a deviation holds: everywhere that is not excluded by one of these."""
+
+    releases: Listing[Release] = ()
+    profiles: Listing[ProfileName] = ()
+    kinds: Listing[Kind] = ()
+    traits: Listing[Identifier] = Field(
+        default=(), description="What the node must be or do; all of them."
+    )
+
+
+class Deviation(Model):
+    """One deviation from a control: it is left out, replaced, or gets more."""
+
+    control: Identifier
+    when: When = When()
+    reason: Prose
+    compensation: Prose = Field(description="What is there in the control's stead.")
+    reviewed: dict[Release, dict[Literal["cis", "stig"], str]] = Field(
+        description="The version of each benchmark that this was reviewed for."
+    )
+    leave_out: bool = Field(default=False, description="The control is not applied.")
+    replace: Listing[AnyResource] = Field(default=(), description="What is applied instead.")
+    extend: Listing[AnyResource] = Field(
+        default=(), description="What is applied too; the control still holds."
+    )
+
+    @model_validator(mode="after")
+    def _one_effect(self) -> Deviation:
+        if sum((self.leave_out, bool(self.replace), bool(self.extend))) != 1:
+            hint = "one of `leave_out: true`, `replace:` and `extend:`"
+            raise refuse("bad-deviation", "it has no effect, or more than one", hint)
+        return self
+
+    @property
+    def waives(self) -> bool:
+        """Whether the control no longer holds as the benchmark wants it."""
+        return not self.extend
+
+
+class Trait(Model):
+    """Something that a node is or does, on which deviations may depend."""
+
+    id: Identifier
+    meaning: Prose
+    derived: bool = Field(
+        default=False,
+        description="Whether the inventory shows it; otherwise the site says it as a feature.",
+    )
+
+
+class Overlay(Model):
+    """A named set of deviations. A site adopts it with owner and expiry."""
+
+    id: ProfileName
+    title: Title
+    description: Prose
+    traits: Listing[Trait] = ()
+    deviations: Some[Deviation]
+
+
+class ControlsFile(Model):
+    """A file of controls."""
+
+    version: Annotated[int, Field(alias="schema", ge=1, le=1)]
+    controls: Some[Control]
+
+
+class ProfileFile(Model):
+    """A file with one profile."""
+
+    version: Annotated[int, Field(alias="schema", ge=1, le=1)]
+    profile: Profile
+
+
+class OverlayFile(Model):
+    """A file with one overlay."""
+
+    version: Annotated[int, Field(alias="schema", ge=1, le=1)]
+    overlay: Overlay

@@ -1,0 +1,610 @@
+"""Desired state as typed resources: what a control wants of a node.
+
+A type here has a file of the same name in the node's module, which reads, compares, writes and
+undoes it. `wants` says of which thing the resource wants which value, so that two controls that
+want different things are found before a node is touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from provision.core.judging import refuse
+from provision.core.shapes import Listing, Model, Some
+from provision.core.yamlpos import shown
+
+Release = Literal["el9", "el10"]
+RELEASES: tuple[Release, ...] = ("el10", "el9")
+
+Want = tuple[tuple[str, ...], str]
+"""A thing, by its type and names, and the value that it shall have."""
+
+_MODE = re.compile(r"0[0-7]{3,4}")
+_UNIT = re.compile(r"[A-Za-z0-9:_.@-]+\.(?:service|socket|timer|mount|path|target)")
+_WORD = re.compile(r"\S+")
+_FILE = re.compile(r"/\S(?:.*\S)?")
+
+
+def _scalar(value: Any) -> Any:
+    # A number is what people write for `value: 0`; true and false would lose how they are spelt.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _mode(value: str) -> str:
+    if not _MODE.fullmatch(value):
+        raise refuse("bad-mode", f"{shown(value)} is not a mode", "in quotes, as in '0600'")
+    return value
+
+
+def _path(value: str) -> str:
+    if not _FILE.fullmatch(value) or "\n" in value or "//" in value or "/../" in value + "/":
+        raise refuse("bad-path", f"{shown(value)} is not an absolute path")
+    return value
+
+
+def _plain_path(value: str) -> str:
+    if any(c in value for c in "*?["):
+        raise refuse("bad-path", f"{shown(value)} holds a pattern; this names one file")
+    return _path(value)
+
+
+def _unit(value: str) -> str:
+    if not _UNIT.fullmatch(value):
+        hint = "with its suffix, as in sshd.service"
+        raise refuse("bad-unit", f"{shown(value)} is not a unit's name", hint)
+    return value
+
+
+def _word(value: str) -> str:
+    if not _WORD.fullmatch(value):
+        raise refuse("bad-word", f"{shown(value)} is not one word")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if "\n" in value or "\r" in value or "\0" in value:
+        raise refuse("bad-line", "this is more than one line")
+    return value
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        message = f"{shown(value)} is not a regular expression: {error}"
+        raise refuse("bad-pattern", message) from None
+    return value
+
+
+Scalar = Annotated[
+    str,
+    BeforeValidator(_scalar),
+    AfterValidator(_one_line),
+    WithJsonSchema({"type": ["string", "integer"]}),
+]
+"""Text or a whole number; kept as text."""
+Word = Annotated[str, AfterValidator(_word), Field(json_schema_extra={"pattern": r"^\S+$"})]
+Line = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
+Pattern = Annotated[str, AfterValidator(_regex), Field(min_length=1)]
+Mode = Annotated[str, AfterValidator(_mode), Field(json_schema_extra={"pattern": "^0[0-7]{3,4}$"})]
+File = Annotated[
+    str, AfterValidator(_plain_path), Field(json_schema_extra={"pattern": r"^/[^*?\[]+$"})
+]
+Glob = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": "^/"})]
+Unit = Annotated[
+    str, AfterValidator(_unit), Field(json_schema_extra={"pattern": "^" + _UNIT.pattern + "$"})
+]
+Presence = Literal["present", "absent"]
+
+
+class Resource(Model):
+    """What every resource may say: in which releases and profiles it is wanted; else in all."""
+
+    type: str
+    releases: Listing[Release] = Field(
+        default=(), description="Only in these releases; in all of the control's when absent."
+    )
+    profiles: Listing[Word] = Field(
+        default=(), description="Only in these profiles; in all of the control's when absent."
+    )
+
+    def wants(self) -> Iterator[Want]:
+        """Each thing that this resource decides, with the value that it wants."""
+        raise NotImplementedError
+
+    def words(self) -> str:
+        """The resource in one line, for a person."""
+        raise NotImplementedError
+
+
+class Sysctl(Resource):
+    """A kernel setting, at once and after each boot."""
+
+    type: Literal["sysctl"]
+    name: Word = Field(examples=["net.ipv4.conf.all.accept_redirects"])
+    value: Scalar
+
+    def wants(self) -> Iterator[Want]:
+        """Its value."""
+        yield ("sysctl", self.name.replace("/", ".")), " ".join(self.value.split())
+
+    def words(self) -> str:
+        """As in a sysctl file."""
+        return f"sysctl {self.name} = {self.value}"
+
+
+class Sshd(Resource):
+    """An option of the SSH server."""
+
+    type: Literal["sshd"]
+    option: Word = Field(examples=["PermitRootLogin"])
+    value: Scalar
+
+    def wants(self) -> Iterator[Want]:
+        """Its value; options are the same in any case."""
+        yield ("sshd", self.option.lower()), self.value
+
+    def words(self) -> str:
+        """As in its configuration."""
+        return f"sshd {self.option} {self.value}"
+
+
+class Setting(Resource):
+    """A key in a configuration file of somebody else."""
+
+    type: Literal["setting"]
+    path: File
+    key: Line
+    value: Scalar | None = None
+    section: Line | None = None
+    style: Literal["ini", "equals", "bare_equals", "space", "flag"] = "equals"
+    state: Presence = "present"
+    owner: Word | None = Field(default=None, description="Of a file that has to be made.")
+    group: Word | None = Field(default=None, description="Of a file that has to be made.")
+    mode: Mode | None = Field(default=None, description="Of a file that has to be made.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Setting:
+        if (self.section is not None) != (self.style == "ini"):
+            raise refuse("bad-setting", "a section belongs to style ini, and only to it")
+        if self.style == "flag" and self.value is not None:
+            raise refuse("bad-setting", "style flag takes no value", "the key stands alone")
+        if self.state == "present" and self.style != "flag" and self.value is None:
+            raise refuse("bad-setting", "a setting that is present has a value", "add `value:`")
+        return self
+
+    def wants(self) -> Iterator[Want]:
+        """The key's value, or its absence."""
+        value = "" if self.value is None else f"={self.value}"
+        key = ("setting", self.path, self.section or "", self.key)
+        yield key, "absent" if self.state == "absent" else f"present{value}"
+
+    def words(self) -> str:
+        """Where, and as it stands there."""
+        where = f"{self.path} [{self.section}]" if self.section else self.path
+        if self.state == "absent":
+            return f"{where}: no {self.key}"
+        between = {"ini": " = ", "equals": " = ", "bare_equals": "="}.get(self.style, " ")
+        return f"{where}: {self.key}{between}{self.value or ''}".rstrip()
+
+
+class LineOf(Resource):
+    """One whole line of a file; `match` finds the lines that it replaces."""
+
+    type: Literal["line"]
+    path: File
+    line: Line | None = None
+    match: Pattern | None = None
+    state: Presence = "present"
+
+    @model_validator(mode="after")
+    def _whole(self) -> LineOf:
+        if self.state == "present" and self.line is None:
+            raise refuse("bad-line", "a line that is present has a `line`", "add `line:`")
+        if self.line is None and self.match is None:
+            raise refuse("bad-line", "nothing says which line", "add `line:` or `match:`")
+        fits = self.line is None or self.match is None or re.search(self.match, self.line)
+        if not fits:
+            # The module would replace its own line in every run.
+            raise refuse("bad-pattern", "`match` does not find the line that it puts there")
+        return self
+
+    def wants(self) -> Iterator[Want]:
+        """The line in place of what `match` finds."""
+        value = self.line or ""
+        yield ("line", self.path, self.match or value), f"{self.state} {value}"
+
+    def words(self) -> str:
+        """Where, and the line."""
+        if self.state == "absent":
+            return f"{self.path}: no line {self.line or self.match}"
+        return f"{self.path}: {self.line}"
+
+
+class Content(Resource):
+    """A file that is wholly ours."""
+
+    type: Literal["content"]
+    path: File
+    text: str
+    owner: Word = "root"
+    group: Word = "root"
+    mode: Mode = "0644"
+
+    def wants(self) -> Iterator[Want]:
+        """Its text, owner, group and mode."""
+        yield ("content", self.path), self.text
+        yield ("owner", self.path), self.owner
+        yield ("group", self.path), self.group
+        yield ("mode", self.path), self.mode
+
+    def words(self) -> str:
+        """Where, and how much."""
+        lines = len(self.text.splitlines())
+        return f"{self.path}: {lines} line{'' if lines == 1 else 's'} of ours, {self.mode}"
+
+
+class FileOf(Resource):
+    """Owner, group and most permissive mode of files that exist, or that files are absent."""
+
+    type: Literal["file"]
+    path: Glob
+    owner: Word | None = None
+    group: Word | None = None
+    mode: Mode | None = Field(default=None, description="The most that the mode may give.")
+    state: Presence = "present"
+    recurse: bool = False
+    kind: Literal["file", "dir", "any"] = Field(
+        default="any", description="Which of the things that `path` finds are meant."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> FileOf:
+        given = (self.owner, self.group, self.mode)
+        if self.state == "present" and given == (None, None, None):
+            raise refuse("bad-file", "nothing is wanted of this file", "add `owner:` or `mode:`")
+        if self.state == "absent" and given != (None, None, None):
+            raise refuse("bad-file", "what is absent has no owner, group or mode")
+        return self
+
+    def wants(self) -> Iterator[Want]:
+        """Owner, group and mode, each for itself."""
+        suffix = (self.kind,) if self.recurse or self.kind != "any" else ()
+        for what in ("owner", "group", "mode"):
+            value = getattr(self, what)
+            if value is not None:
+                yield (what, self.path, *suffix), value
+        yield ("exists", self.path, *suffix), self.state
+
+    def words(self) -> str:
+        """Where, and what is wanted."""
+        if self.state == "absent":
+            return f"{self.path}: absent"
+        owner = ":".join(filter(None, (self.owner or "", self.group or "")))
+        mode = f"at most {self.mode}" if self.mode else ""
+        below = " and below" if self.recurse else ""
+        return f"{self.path}{below}: {', '.join(filter(None, (owner, mode)))}"
+
+
+class Package(Resource):
+    """A package that is installed or is not."""
+
+    type: Literal["package"]
+    name: Word
+    state: Presence = "present"
+
+    def wants(self) -> Iterator[Want]:
+        """Its state."""
+        yield ("package", self.name), self.state
+
+    def words(self) -> str:
+        """Name and state."""
+        return f"package {self.name} {'installed' if self.state == 'present' else 'absent'}"
+
+
+class Service(Resource):
+    """A unit; enabled means that it also runs."""
+
+    type: Literal["service"]
+    name: Unit
+    state: Literal["enabled", "disabled", "masked", "started"]
+
+    def wants(self) -> Iterator[Want]:
+        """Its state."""
+        yield ("service", self.name), self.state
+
+    def words(self) -> str:
+        """Name and state."""
+        return f"{self.name} {self.state}"
+
+
+class Module(Resource):
+    """A kernel module that cannot be loaded."""
+
+    type: Literal["module"]
+    name: Word
+
+    def wants(self) -> Iterator[Want]:
+        """That it cannot be loaded."""
+        yield ("module", self.name.replace("-", "_")), "disabled"
+
+    def words(self) -> str:
+        """Name and state."""
+        return f"kernel module {self.name} disabled"
+
+
+class Mount(Resource):
+    """Options of a mount point; where there is none, there is nothing to do."""
+
+    type: Literal["mount"]
+    path: File
+    options: Some[Word]
+
+    def wants(self) -> Iterator[Want]:
+        """Each option; `exec` and `noexec` are two values of one thing."""
+        for option in self.options:
+            name, _, value = option.partition("=")
+            thing = name.removeprefix("no")
+            yield ("mount", self.path, thing), value or ("no" if name != thing else "yes")
+
+    def words(self) -> str:
+        """Where, and the options."""
+        return f"mount {self.path} with {', '.join(self.options)}"
+
+
+class AuditRule(Resource):
+    """Rules of the audit daemon, in a file of their own; `{arch}` stands for b64 and b32."""
+
+    type: Literal["audit_rule"]
+    key: Word
+    rules: Some[Line]
+
+    @model_validator(mode="after")
+    def _whole(self) -> AuditRule:
+        for rule in self.rules:
+            if not rule.startswith("-"):
+                raise refuse("bad-rule", f"{shown(rule)} is not a rule", "as for auditctl")
+        if "/" in self.key:
+            raise refuse("bad-word", f"{shown(self.key)} becomes a file's name")
+        return self
+
+    def wants(self) -> Iterator[Want]:
+        """The whole file."""
+        yield ("audit_rule", self.key), "\n".join(self.rules)
+
+    def words(self) -> str:
+        """The key, and how many rules."""
+        return f"audit rules {self.key}: " + "; ".join(self.rules)
+
+
+class PamArguments(Model):
+    """Arguments of a PAM module's line."""
+
+    present: dict[Word, Scalar | None] = Field(
+        default={}, description="Arguments that it has; null for one without a value."
+    )
+    absent: Listing[Word] = Field(default=(), description="Arguments that it has not.")
+
+
+class Pam(Resource):
+    """A module's line in the PAM stack, and its arguments."""
+
+    type: Literal["pam"]
+    service: Some[Word] = Field(examples=[["system-auth", "password-auth"]])
+    facility: Literal["auth", "account", "password", "session"]
+    module: Word = Field(examples=["pam_faillock.so"])
+    control: Line | None = Field(default=None, examples=["required"])
+    args: PamArguments = PamArguments()
+    after: Word | None = Field(default=None, description="The module that a new line follows.")
+    before: Word | None = Field(default=None, description="The module that follows a new line.")
+    state: Presence = "present"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Pam:
+        both = set(self.args.present) & set(self.args.absent)
+        if both:
+            raise refuse("bad-pam", f"{shown(min(both))} is both present and absent")
+        if self.after is not None and self.before is not None:
+            raise refuse("bad-pam", "`after` and `before` exclude each other")
+        return self
+
+    def wants(self) -> Iterator[Want]:
+        """The line's control field and each argument."""
+        for service in self.service:
+            line = ("pam", service, self.facility, self.module)
+            yield line, self.state
+            if self.control is not None:
+                yield (*line, "control"), self.control
+            for name, value in self.args.present.items():
+                yield (*line, name), f"={value}" if value is not None else "present"
+            for name in self.args.absent:
+                yield (*line, name), "absent"
+
+    def words(self) -> str:
+        """The line as in a PAM file."""
+        given = [n if v is None else f"{n}={v}" for n, v in self.args.present.items()]
+        given += [f"(no {name})" for name in self.args.absent]
+        line = " ".join([self.facility, *filter(None, [self.control]), self.module, *given])
+        state = "no " if self.state == "absent" else ""
+        return f"pam {','.join(self.service)}: {state}{line}"
+
+
+class Authselect(Resource):
+    """Features of the current authselect profile."""
+
+    type: Literal["authselect"]
+    features: Some[Word]
+
+    def wants(self) -> Iterator[Want]:
+        """Each feature."""
+        for feature in self.features:
+            yield ("authselect", feature), "enabled"
+
+    def words(self) -> str:
+        """The features."""
+        return f"authselect with {', '.join(self.features)}"
+
+
+class CryptoPolicy(Resource):
+    """The system's crypto policy; modules of several controls add up."""
+
+    type: Literal["crypto_policy"]
+    policy: Word | None = None
+    modules: Listing[Word] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> CryptoPolicy:
+        if self.policy is None and not self.modules:
+            raise refuse("bad-policy", "neither a policy nor a module is wanted")
+        return self
+
+    def wants(self) -> Iterator[Want]:
+        """The policy, and each module."""
+        if self.policy is not None:
+            yield ("crypto_policy",), self.policy
+        for module in self.modules:
+            yield ("crypto_policy", module), "present"
+
+    def words(self) -> str:
+        """As `update-crypto-policies --set` takes it."""
+        return "crypto policy " + ":".join([self.policy or "(as it is)", *self.modules])
+
+
+class KernelArgument(Resource):
+    """An argument of every installed kernel."""
+
+    type: Literal["kernel_argument"]
+    name: Word
+    value: Scalar | None = None
+    state: Presence = "present"
+
+    def wants(self) -> Iterator[Want]:
+        """Its value."""
+        value = "absent" if self.state == "absent" else f"={self.value}"
+        yield ("kernel_argument", self.name), value
+
+    def words(self) -> str:
+        """As on the kernel's command line."""
+        value = "" if self.value is None else f"={self.value}"
+        return f"kernel argument {self.name}{value}" + (" absent" if self.state == "absent" else "")
+
+
+class Account(Resource):
+    """Something that holds for each existing account that it concerns."""
+
+    type: Literal["account"]
+    what: Literal[
+        "password_max_days",
+        "password_warn_days",
+        "inactive_days",
+        "min_days",
+        "lock_empty",
+        "nologin_system",
+        "lock_system",
+        "home_mode",
+        "home_owner",
+        "home_group",
+        "dotfile_mode",
+        "dotfile_owner",
+        "dotfile_group",
+        "root_group",
+    ]
+    value: Scalar | None = None
+
+    def wants(self) -> Iterator[Want]:
+        """Its value."""
+        yield ("account", self.what), self.value or ""
+
+    def words(self) -> str:
+        """What, and its value."""
+        return f"accounts: {self.what.replace('_', ' ')} {self.value or ''}".rstrip()
+
+
+class Selinux(Resource):
+    """SELinux's mode and policy."""
+
+    type: Literal["selinux"]
+    state: Literal["enforcing", "permissive"] | None = None
+    policy: Word | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Selinux:
+        if self.state is None and self.policy is None:
+            raise refuse("bad-selinux", "neither a state nor a policy is wanted")
+        return self
+
+    def wants(self) -> Iterator[Want]:
+        """Mode and policy, each for itself."""
+        for what in ("state", "policy"):
+            value = getattr(self, what)
+            if value is not None:
+                yield ("selinux", what), value
+
+    def words(self) -> str:
+        """Mode and policy."""
+        return "SELinux " + ", policy ".join(filter(None, (self.state or "", self.policy or "")))
+
+
+class Umask(Resource):
+    """The umask of every login."""
+
+    type: Literal["umask"]
+    value: Mode
+
+    def wants(self) -> Iterator[Want]:
+        """Its value."""
+        yield ("umask",), self.value
+
+    def words(self) -> str:
+        """Its value."""
+        return f"umask {self.value}"
+
+
+AnyResource = Annotated[
+    Sysctl
+    | Sshd
+    | Setting
+    | LineOf
+    | Content
+    | FileOf
+    | Package
+    | Service
+    | Module
+    | Mount
+    | AuditRule
+    | Pam
+    | Authselect
+    | CryptoPolicy
+    | KernelArgument
+    | Account
+    | Selinux
+    | Umask,
+    Field(discriminator="type"),
+]
+"""One resource of any type."""
+
+TYPES: tuple[str, ...] = (
+    "sysctl",
+    "sshd",
+    "setting",
+    "line",
+    "content",
+    "file",
+    "package",
+    "service",
+    "module",
+    "mount",
+    "audit_rule",
+    "pam",
+    "authselect",
+    "crypto_policy",
+    "kernel_argument",
+    "account",
+    "selinux",
+    "umask",
+)
+"""The names of all types."""
