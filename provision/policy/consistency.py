@@ -71,7 +71,7 @@ def _resources(policy: Policy) -> Iterator[Problem]:
                         message = f"the control is not in {shown(limit)}"
                         hint = suggest(limit, allowed)
                         yield place.problem("no-effect", message, inner, value=limit, hint=hint)
-        if control.not_automated:
+        if not control.resources:
             continue
         for release, names in control.levels.items():
             for number, name in enumerate(names):

@@ -111,14 +111,18 @@ class Control(Model):
     not_automated: Prose | None = Field(
         default=None, description="Why there are no resources, and what a person has to do."
     )
+    provided_by: Prose | None = Field(
+        default=None, description="What else of a run does it, in place of resources."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Control:
         if not self.levels:
             raise refuse("empty", "it is in no profile", "add `levels:`")
-        if bool(self.resources) == bool(self.not_automated):
-            hint = "one of `resources:` and `not_automated:`"
-            raise refuse("bad-control", "it has both or none of resources and not_automated", hint)
+        ways = (bool(self.resources), self.not_automated is not None, self.provided_by is not None)
+        if sum(ways) != 1:
+            hint = "one of `resources:`, `not_automated:` and `provided_by:`"
+            raise refuse("bad-control", "it says nothing, or more than one thing, of how", hint)
         for release in self.references:
             if release not in self.levels:
                 raise refuse("bad-control", f"it refers to {release}, where it is in no profile")

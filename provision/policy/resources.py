@@ -99,6 +99,8 @@ Unit = Annotated[
     str, AfterValidator(_unit), Field(json_schema_extra={"pattern": "^" + _UNIT.pattern + "$"})
 ]
 Presence = Literal["present", "absent"]
+_MADE = "Of a file that has to be made."
+_RELOAD = "The unit that is told, after all writes, that this changed."
 
 
 class Resource(Model):
@@ -143,6 +145,9 @@ class Sshd(Resource):
     type: Literal["sshd"]
     option: Word = Field(examples=["PermitRootLogin"])
     value: Scalar
+    main: bool = Field(
+        default=False, description="It stands in /etc/ssh/sshd_config too, where some look only."
+    )
 
     def wants(self) -> Iterator[Want]:
         """Its value; options are the same in any case."""
@@ -163,14 +168,17 @@ class Setting(Resource):
     section: Line | None = None
     style: Literal["ini", "equals", "bare_equals", "space", "flag"] = "equals"
     state: Presence = "present"
-    owner: Word | None = Field(default=None, description="Of a file that has to be made.")
-    group: Word | None = Field(default=None, description="Of a file that has to be made.")
-    mode: Mode | None = Field(default=None, description="Of a file that has to be made.")
+    owner: Word | None = Field(default=None, description=_MADE)
+    group: Word | None = Field(default=None, description=_MADE)
+    mode: Mode | None = Field(default=None, description=_MADE)
+    reload: Unit | None = Field(default=None, description=_RELOAD)
 
     @model_validator(mode="after")
     def _whole(self) -> Setting:
-        if (self.section is not None) != (self.style == "ini"):
-            raise refuse("bad-setting", "a section belongs to style ini, and only to it")
+        if self.style == "ini" and self.section is None:
+            raise refuse("bad-setting", "style ini has sections", "add `section:`")
+        if self.style not in ("ini", "bare_equals") and self.section is not None:
+            raise refuse("bad-setting", f"style {self.style} has no sections")
         if self.style == "flag" and self.value is not None:
             raise refuse("bad-setting", "style flag takes no value", "the key stands alone")
         if self.state == "present" and self.style != "flag" and self.value is None:
@@ -200,6 +208,10 @@ class LineOf(Resource):
     line: Line | None = None
     match: Pattern | None = None
     state: Presence = "present"
+    owner: Word | None = Field(default=None, description=_MADE)
+    group: Word | None = Field(default=None, description=_MADE)
+    mode: Mode | None = Field(default=None, description=_MADE)
+    reload: Unit | None = Field(default=None, description=_RELOAD)
 
     @model_validator(mode="after")
     def _whole(self) -> LineOf:
@@ -234,6 +246,7 @@ class Content(Resource):
     owner: Word = "root"
     group: Word = "root"
     mode: Mode = "0644"
+    reload: Unit | None = Field(default=None, description=_RELOAD)
 
     def wants(self) -> Iterator[Want]:
         """Its text, owner, group and mode."""
@@ -438,9 +451,14 @@ class Authselect(Resource):
 
     type: Literal["authselect"]
     features: Some[Word]
+    profile: Word | None = Field(
+        default=None, description="Selected where none is; a selected one stays."
+    )
 
     def wants(self) -> Iterator[Want]:
-        """Each feature."""
+        """The profile and each feature."""
+        if self.profile is not None:
+            yield ("authselect",), self.profile
         for feature in self.features:
             yield ("authselect", feature), "enabled"
 
@@ -564,6 +582,57 @@ class Umask(Resource):
         return f"umask {self.value}"
 
 
+class Group(Resource):
+    """A group that exists, and has exactly these members."""
+
+    type: Literal["group"]
+    name: Word
+    members: Listing[Word] = ()
+
+    def wants(self) -> Iterator[Want]:
+        """Its members."""
+        yield ("group", self.name), ",".join(sorted(self.members))
+
+    def words(self) -> str:
+        """Name and members."""
+        return f"group {self.name} with {', '.join(self.members) or 'nobody'}"
+
+
+class AideDatabase(Resource):
+    """A first database of AIDE, where there is none."""
+
+    type: Literal["aide_database"]
+
+    def wants(self) -> Iterator[Want]:
+        """That there is one."""
+        yield ("aide_database",), "present"
+
+    def words(self) -> str:
+        """What there is."""
+        return "a database of AIDE"
+
+
+class Sweep(Resource):
+    """One walk over the local file systems, which takes away what nothing needs."""
+
+    type: Literal["sweep"]
+    what: Literal["sticky", "no_world_write"]
+    below: Some[File] = ("/",)
+    exclude: Listing[Glob] = ()
+
+    def wants(self) -> Iterator[Want]:
+        """What is done; where, two of them may differ."""
+        yield ("sweep", self.what, *self.below), "done"
+
+    def words(self) -> str:
+        """What is done, and where."""
+        what = {
+            "sticky": "sticky bit on directories that all may write",
+            "no_world_write": "no file that all may write",
+        }[self.what]
+        return f"{what}, below {', '.join(self.below)}"
+
+
 AnyResource = Annotated[
     Sysctl
     | Sshd
@@ -582,7 +651,10 @@ AnyResource = Annotated[
     | KernelArgument
     | Account
     | Selinux
-    | Umask,
+    | Umask
+    | Group
+    | AideDatabase
+    | Sweep,
     Field(discriminator="type"),
 ]
 """One resource of any type."""
@@ -606,5 +678,8 @@ TYPES: tuple[str, ...] = (
     "account",
     "selinux",
     "umask",
+    "group",
+    "aide_database",
+    "sweep",
 )
 """The names of all types."""
