@@ -450,7 +450,13 @@ class Authselect(Resource):
     """Features of the current authselect profile."""
 
     type: Literal["authselect"]
-    features: Some[Word]
+    features: Listing[Word] = ()
+
+    @model_validator(mode="after")
+    def _something(self) -> Authselect:
+        if self.profile is None and not self.features:
+            raise refuse("bad-authselect", "neither a profile nor a feature is wanted")
+        return self
     profile: Word | None = Field(
         default=None, description="Selected where none is; a selected one stays."
     )
@@ -464,7 +470,8 @@ class Authselect(Resource):
 
     def words(self) -> str:
         """The features."""
-        return f"authselect with {', '.join(self.features)}"
+        features = f" with {', '.join(self.features)}" if self.features else ""
+        return f"authselect {self.profile or '(profile as it is)'}{features}"
 
 
 class CryptoPolicy(Resource):
