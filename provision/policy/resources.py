@@ -451,15 +451,15 @@ class Authselect(Resource):
 
     type: Literal["authselect"]
     features: Listing[Word] = ()
+    profile: Word | None = Field(
+        default=None, description="Selected where none is; a selected one stays."
+    )
 
     @model_validator(mode="after")
     def _something(self) -> Authselect:
         if self.profile is None and not self.features:
             raise refuse("bad-authselect", "neither a profile nor a feature is wanted")
         return self
-    profile: Word | None = Field(
-        default=None, description="Selected where none is; a selected one stays."
-    )
 
     def wants(self) -> Iterator[Want]:
         """The profile and each feature."""
