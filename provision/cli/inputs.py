@@ -1,35 +1,46 @@
-"""What every verb reads before it does anything: the inventory and its stack lock.
+"""What every verb reads before it does anything: the inventory, its stack lock, and the controls.
 
-All mistakes of both are raised together, before any node is contacted.
+All mistakes of them are raised together, before any node is contacted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import HoldfastError, Problem, by_position
+from provision.policy.judge import judge_with
+from provision.policy.load import Policy, read_policy
+from provision.policy.resolve import NONE
 from provision.rack.declaration import Declaration
-from provision.rack.inventory import KnownNames, open_inventory, stack_path, to_rack
+from provision.rack.inventory import (
+    KnownNames,
+    control_folders,
+    open_inventory,
+    stack_path,
+    to_rack,
+)
 from provision.rack.model import Rack
 from provision.rack.wallet import unreadable_secrets
 from provision.supply.lock import load_lock
 from provision.supply.model import StackLock
 
-PROFILES = frozenset({"none"})
-"""The security profiles that exist."""
 ENGINES = frozenset({"llama_cpp"})
 """The inference engines that exist."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A rack and the stack lock that it names; both are free of mistakes."""
+    """A rack, its stack lock and the controls that it may name; all are free of mistakes.
+
+    `policy` is empty where the inventory asks for no security.
+    """
 
     rack: Rack
     lock: StackLock
     lock_path: Path
+    policy: Policy = field(default_factory=Policy)
 
 
 def load_rack(path: Path | str) -> Inputs:
@@ -52,11 +63,12 @@ def read_rack(path: Path) -> tuple[Inputs | None, list[Problem]]:
         return None, by_position(problems)
     lock_path = stack_path(declaration)
     lock, missing = _lock(declaration, lock_path)
-    rack, mistakes = to_rack(declaration, _known(lock))
-    problems = by_position([*missing, *mistakes])
-    if problems or rack is None or lock is None or lock_path is None:
+    policy, wrong = _policy(declaration)
+    rack, mistakes = to_rack(declaration, _known(lock, policy))
+    problems = by_position([*missing, *wrong, *mistakes])
+    if problems or rack is None or lock is None or lock_path is None or policy is None:
         return None, problems
-    return Inputs(rack, lock, lock_path), []
+    return Inputs(rack, lock, lock_path, policy), []
 
 
 def require_secrets(rack: Rack) -> None:
@@ -87,12 +99,31 @@ def _lock(declaration: Declaration, path: Path | None) -> tuple[StackLock | None
     return load_lock(path)
 
 
-def _known(lock: StackLock | None) -> KnownNames:
+def _policy(declaration: Declaration) -> tuple[Policy | None, list[Problem]]:
+    """All controls, the site's own with them; nothing is read where nothing is asked for."""
+    asked = [declaration.rack_variable(name) for name in ("overlays", "waivers", "controls")]
+    if declaration.rack_value("profile") in (None, NONE) and not any(asked):
+        return Policy(), []
+    problems, folders = [], []
+    definition = declaration.rack_variable("controls")
+    for number, folder in enumerate(control_folders(declaration)):
+        if folder.is_dir():
+            folders.append(folder)
+        elif definition is not None:
+            hint = "the path starts at the inventory's folder"
+            message = f"there is no folder {str(folder)!r}"
+            problems.append(definition.problem("missing-folder", message, (number,), hint=hint))
+    policy, wrong = read_policy(folders)
+    return policy, [*problems, *wrong]
+
+
+def _known(lock: StackLock | None, policy: Policy | None) -> KnownNames:
+    judge = judge_with(policy) if policy is not None else None
     if lock is None:
-        return KnownNames(profiles=PROFILES, engines=ENGINES)
+        return KnownNames(engines=ENGINES, security=judge)
     return KnownNames(
-        profiles=PROFILES,
         engines=ENGINES,
+        security=judge,
         models=frozenset(model.name for model in lock.models),
         images=frozenset(image.name for image in lock.images),
     )

@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from provision.core.names import suggest
 from provision.core.problems import Problem
 from provision.core.yamlpos import KeyPath, read_text, shown
 from provision.rack.declaration import Declaration
 from provision.rack.hostkeys import has_key
-from provision.rack.known import KnownNames
+from provision.rack.known import KnownNames, Security
 from provision.rack.model import SECRETS, Inference, Node
 from provision.rack.tree import Definition, Host
 from provision.rack.values import INVALID
@@ -46,6 +47,7 @@ def cross_check(declaration: Declaration, drafts: list[Draft], known: KnownNames
         *_ports(drafts),
         *_connections(declaration, drafts),
         *_names(declaration, known),
+        *_security(declaration, drafts, known),
     ]
 
 
@@ -219,8 +221,32 @@ def _names(declaration: Declaration, known: KnownNames) -> Iterator[Problem]:
                 name = _field(written, field)
                 if isinstance(name, str) and "{" not in name:
                     yield from _name(definition, (field,), name, names, kind)
-        elif definition.name == PREFIX + "profile" and isinstance(value, str):
-            yield from _name(definition, (), value, known.profiles, "profile")
+
+
+def _security(
+    declaration: Declaration, drafts: list[Draft], known: KnownNames
+) -> Iterator[Problem]:
+    """What another room says about profile, overlays and waivers, where it was written."""
+    values: dict[str, Any] = {}
+    for short, default in (("profile", "none"), ("overlays", ()), ("waivers", ())):
+        definition = declaration.rack_variable(short)
+        value = default if definition is None else declaration.value(definition)
+        if value is INVALID and short == "profile":
+            return
+        values[short] = default if value is INVALID else value
+    if known.security is None:
+        return
+    for objection in known.security(Security(**values, nodes=[d.node for d in drafts])):
+        variable, *inner = objection.at
+        definition = declaration.rack_variable(str(variable))
+        if definition is not None:
+            yield definition.problem(
+                objection.code,
+                objection.message,
+                tuple(inner),
+                value=objection.value,
+                hint=objection.hint,
+            )
 
 
 def _field(value: object, field: str) -> object:

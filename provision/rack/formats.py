@@ -190,3 +190,11 @@ def file_path(value: str) -> str:
     if fault is not None:
         raise refuse("bad-path", f"{shown(value)} is not the path of a file: {fault}")
     return value
+
+
+def folder_path(value: str) -> str:
+    """The path of a folder; a slash may end it."""
+    fault = path_fault(value.rstrip("/") or value)
+    if fault is not None:
+        raise refuse("bad-path", f"{shown(value)} is not the path of a folder: {fault}")
+    return value

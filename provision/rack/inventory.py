@@ -16,7 +16,14 @@ from provision.rack.tree import Definition, Host
 from provision.rack.values import INVALID
 from provision.rack.variables import ALIASES, PREFIX, VARIABLES
 
-__all__ = ["KnownNames", "load_inventory", "open_inventory", "stack_path", "to_rack"]
+__all__ = [
+    "KnownNames",
+    "control_folders",
+    "load_inventory",
+    "open_inventory",
+    "stack_path",
+    "to_rack",
+]
 
 
 def load_inventory(path: Path, known: KnownNames) -> tuple[Rack | None, list[Problem]]:
@@ -41,6 +48,13 @@ def stack_path(declaration: Declaration) -> Path | None:
     return _absolute(declaration, value) if isinstance(value, str) else None
 
 
+def control_folders(declaration: Declaration) -> tuple[Path, ...]:
+    """The absolute paths of the folders with the site's own controls."""
+    value = declaration.rack_value("controls")
+    folders = value if isinstance(value, tuple) else ()
+    return tuple(_absolute(declaration, folder) for folder in folders)
+
+
 def to_rack(declaration: Declaration, known: KnownNames) -> tuple[Rack | None, list[Problem]]:
     """Resolve and cross-check an opened inventory; see `load_inventory`."""
     if not declaration.tree.usable:
@@ -55,13 +69,14 @@ def to_rack(declaration: Declaration, known: KnownNames) -> tuple[Rack | None, l
 
 def _rack(declaration: Declaration, nodes: list[Node]) -> Rack:
     given: dict[str, Any] = {}
-    for short in ("profile", "waves", "origin"):
+    for short in ("profile", "overlays", "waivers", "waves", "origin"):
         value = declaration.rack_value(short)
         if value is not None:
             given[short] = value
     known_hosts = declaration.rack_value("known_hosts")
     if isinstance(known_hosts, str):
         given["known_hosts"] = _absolute(declaration, known_hosts)
+    given["controls"] = control_folders(declaration)
     return Rack(
         name=str(declaration.rack_value("rack")),
         path=declaration.sources.path.absolute(),

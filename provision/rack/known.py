@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from provision.rack.model import Adoption, Node, Waiver
+
+
+@dataclass(frozen=True)
+class Objection:
+    """Something wrong with the security that an inventory asks for.
+
+    `at` begins with the variable without its prefix and leads into its value.
+    """
+
+    code: str
+    message: str
+    at: tuple[str | int, ...]
+    value: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Security:
+    """What an inventory asks for: a profile, overlays, waivers, and the nodes that shall get it."""
+
+    profile: str
+    overlays: tuple[Adoption, ...]
+    waivers: tuple[Waiver, ...]
+    nodes: Sequence[Node]
+
+
+Judge = Callable[[Security], Iterable[Objection]]
+"""What another room has to say about the security that an inventory asks for."""
 
 
 @dataclass(frozen=True)
 class KnownNames:
-    """Profiles, models, images and engines that exist.
+    """Models, images and engines that exist, and who judges profiles, overlays and waivers.
 
     None where the names could not be found out (the stack lock is missing); they are then not
     checked, and whoever passes None has a problem of their own to report.
     """
 
-    profiles: frozenset[str] | None = None
     models: frozenset[str] | None = None
     images: frozenset[str] | None = None
     engines: frozenset[str] | None = None
+    security: Judge | None = None

@@ -14,9 +14,10 @@ from pydantic import AfterValidator, Field, PlainSerializer, TypeAdapter, WithJs
 from pydantic.functional_validators import BeforeValidator
 
 from provision.core.judging import refuse
-from provision.core.shapes import Some, Text
+from provision.core.shapes import Listing, Some, Text
 from provision.rack import formats
 from provision.rack.model import (
+    Adoption,
     Firewall,
     Hardware,
     HostKey,
@@ -25,6 +26,7 @@ from provision.rack.model import (
     Name,
     Position,
     Time,
+    Waiver,
     Waves,
 )
 from provision.rack.secrets import SecretRef
@@ -61,6 +63,7 @@ Reference = Annotated[
 Version = Annotated[int, Field(ge=1, le=999)]
 Origin = Annotated[str, AfterValidator(formats.origin)]
 File = Annotated[str, AfterValidator(formats.file_path)]
+Folder = Annotated[str, AfterValidator(formats.folder_path)]
 HostKeys = Some[HostKey]
 
 
@@ -68,8 +71,7 @@ HostKeys = Some[HostKey]
 class Variable:
     """One variable: its name without prefix, where it may stand, its type, and its description.
 
-    `level` rack means only in group `all`; `default` is text for the reference; `known` names
-    the set of `KnownNames` that its value must be in.
+    `level` rack means only in group `all`; `default` is text for the reference.
     """
 
     short: str
@@ -79,7 +81,6 @@ class Variable:
     example: str
     default: str = ""
     required: bool = False
-    known: str | None = None
 
     @property
     def name(self) -> str:
@@ -108,7 +109,40 @@ VARIABLES: tuple[Variable, ...] = (
         "stack.lock.json",
         required=True,
     ),
-    Variable("profile", "rack", str, "Security profile.", "none", "none", known="profiles"),
+    Variable(
+        "profile",
+        "rack",
+        str,
+        "Security profile; `holdfast profile list` shows them.",
+        "cis_l1_server",
+        "none",
+    ),
+    Variable(
+        "overlays",
+        "rack",
+        Listing[Adoption],
+        "Overlays that the site takes over, each with owner and expiry.",
+        "[{name: gpu_host, owner: security@example.org, expires: 2027-06-30}]",
+        "none",
+    ),
+    Variable(
+        "waivers",
+        "rack",
+        Listing[Waiver],
+        "Controls that the site does without. One that matches nothing or has expired is a"
+        " mistake.",
+        "[{control: sshd-no-root-login, reason: Console servers know no other user,"
+        " owner: security@example.org, expires: 2027-06-30}]",
+        "none",
+    ),
+    Variable(
+        "controls",
+        "rack",
+        Listing[Folder],
+        "Folders with controls of the site's own, relative to the inventory's folder.",
+        "[controls]",
+        "none",
+    ),
     Variable(
         "waves",
         "rack",
