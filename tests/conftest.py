@@ -1,7 +1,8 @@
 """How the journeys are shared out among several workers.
 
-A file stays with one worker, and so do all files that are marked with the same rack: otherwise
-every file that uses one would build it.
+A file stays with one worker, and so do all files with the same `together` mark: otherwise every
+worker that meets a journey on the session's rack would build one. The marks make four loads that
+take about as long as each other.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKED = re.compile(r'pytest\.mark\.on_rack\("(\w+)"\)')
+MARKED = re.compile(r'pytest\.mark\.together\("(\w+)"\)')
 
 
 class ByRack(LoadFileScheduling):
-    """Sends what is marked with the same rack to one worker, and anything else file by file."""
+    """Sends what is marked to stay together to one worker, and anything else file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]

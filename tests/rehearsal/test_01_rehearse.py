@@ -28,7 +28,7 @@ QUESTION = "Who owns this rack?"
 
 
 @pytest.mark.rehearsal
-@pytest.mark.on_rack("first")
+@pytest.mark.together("first")
 def test_one_command_shows_a_rack(rack: SimulatedRack) -> None:
     assert rack.rehearsed is not None
     check_what_is_shown(rack.rehearsed)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_TASKS = 60
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.on_rack("first")]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("first")]
 
 
 def test_the_second_up_looks_and_changes_nothing(rack: SimulatedRack) -> None:

@@ -18,7 +18,7 @@ from tests.rehearsal.record import Entry
 if TYPE_CHECKING:
     from tests.rehearsal.conftest import SimulatedRack
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.on_rack("first")]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("first")]
 
 
 class Drift(NamedTuple):

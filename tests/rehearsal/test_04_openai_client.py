@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.rehearsal.conftest import SimulatedRack
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.on_rack("first")]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("first")]
 
 PROGRAM = """
 import http.client, json, os, ssl, sys, urllib.request

@@ -24,7 +24,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.rehearsal.conftest import SimulatedRack
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("bare")]
 
 PRIVATE = ("login", "n1.key", "ca.key")
 """Files that hold a key: a piece from the middle of each is looked for."""

@@ -25,7 +25,7 @@ import pytest
 from provision.core.events import read_events
 from tests.rehearsal.conftest import Ran, SimulatedRack
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("bare")]
 
 
 def message_of(ran: Ran, code: int, *words: str) -> str:

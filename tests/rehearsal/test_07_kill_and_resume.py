@@ -20,7 +20,7 @@ from tests.rehearsal.conftest import SimulatedRack
 from tests.rehearsal.test_08_two_controllers import wait_for
 from tests.rehearsal.test_09_reboot import boot_of
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.on_rack("second")]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("second")]
 
 
 def test_two_kills_and_two_resumes_lead_to_the_same_node(

@@ -17,7 +17,7 @@ import pytest
 from tests.rehearsal import killing
 from tests.rehearsal.conftest import SimulatedRack
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.on_rack("second")]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("second")]
 
 
 def wait_for(child: subprocess.Popen[str], run: Path, kind: str, seconds: float = 180) -> None:

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.rehearsal.conftest import SimulatedRack
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.on_rack("first")]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("first")]
 
 KERNEL = """
 import ctypes, errno, os

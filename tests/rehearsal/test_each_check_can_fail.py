@@ -14,7 +14,7 @@ from provision.inference.smoke import CHECKS
 from tests.rehearsal.conftest import Ran, SimulatedRack
 from tests.rehearsal.defects import ROUNDS, Round
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("second")]
 
 DECLARED = {
     "base.hardware",
