@@ -112,6 +112,13 @@ class TestRepositoryFile:
         assert repofile.enabled(after) == ["y"]
         assert after == "# hello\n[x]\nenabled=0\nname=x\n[y]\nenabled=1\n"
 
+    def test_remarks_hide_no_repository(self):
+        before = "[x] # vendor\nenabled=1 ; yes\n[y]\nenabled=0\n"
+        assert repofile.enabled(before) == ["x"]
+        after = repofile.disable(before, {"x"})
+        assert repofile.enabled(after) == []
+        assert "yes" not in after
+
 
 def unit(**more: str) -> object:
     seen = {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active"}

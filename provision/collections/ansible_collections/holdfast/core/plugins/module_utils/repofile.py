@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import re
 
-_SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]\s*$")
-_ENABLED = re.compile(r"^enabled\s*[=:]\s*(?P<value>\S+)\s*$", re.IGNORECASE)
+# Whatever stands behind a section's bracket or a value: dnf may still read the line, so it counts.
+_SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]")
+_ENABLED = re.compile(r"^enabled\s*[=:]\s*(?P<value>.*?)\s*$", re.IGNORECASE)
 _ONE = (
     "\n[{id}]\nname={name}\nbaseurl={baseurl}\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=1\n"
     "gpgkey=file://{keys}/RPM-GPG-KEY-{key}\nskip_if_unavailable=0\n"
