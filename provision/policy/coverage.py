@@ -1,0 +1,158 @@
+"""What of a benchmark the controls answer: every rule of a SCAP profile, and where it stands.
+
+It says what is meant to hold. What was seen to hold is in the baselines and in verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from provision.policy.datastream import RULE, DataStream, ScapBenchmark, short
+from provision.policy.load import Policy
+from provision.policy.model import Benchmark, Control
+from provision.policy.resolve import Resolution
+
+
+class State(StrEnum):
+    """Where a rule stands."""
+
+    IMPLEMENTED = "implemented"
+    PROVIDED = "provided"
+    WAIVED = "waived"
+    NOT_AUTOMATED = "not automated"
+    NOT_APPLICABLE = "not applicable"
+    NOT_COVERED = "not covered"
+
+
+@dataclass(frozen=True)
+class Covered:
+    """A rule of the benchmark, the control that answers it, and why it is not implemented."""
+
+    rule: str
+    state: State
+    control: str | None = None
+    why: str | None = None
+    checked: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "rule": self.rule,
+            "state": self.state.value,
+            "control": self.control,
+            "why": self.why,
+            "checked": self.checked,
+        }
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Every rule that a SCAP profile selects, in the benchmark's order.
+
+    `strangers` are rules that a control of the profile answers and the SCAP profile does not
+    select: they do no harm, and no verdict will show them.
+    """
+
+    benchmark: str
+    version: str
+    scap_profile: str
+    rules: tuple[Covered, ...]
+    strangers: tuple[tuple[str, str], ...] = ()
+
+    def count(self, state: State) -> int:
+        """How many rules stand at `state`."""
+        return sum(rule.state is state for rule in self.rules)
+
+    def share(self, state: State) -> str:
+        """How many rules stand at `state`, of how many, and in per cent."""
+        number, total = self.count(state), len(self.rules)
+        if not total:
+            return "0 of 0"
+        return f"{number} of {total} ({100 * number / total:.1f} %)"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "benchmark": self.benchmark,
+            "version": self.version,
+            "scap_profile": self.scap_profile,
+            "total": len(self.rules),
+            "counts": {state.value: self.count(state) for state in State},
+            "rules": [rule.to_json() for rule in self.rules],
+            "strangers": [{"rule": r, "control": c} for r, c in self.strangers],
+        }
+
+
+def coverage(
+    policy: Policy, resolution: Resolution, followed: Benchmark, stream: DataStream
+) -> Coverage:
+    """Compare a resolved profile with the SCAP profile that it follows.
+
+    Raises:
+        HoldfastError: the data stream has no such profile (exit code 2).
+    """
+    benchmark = stream.with_profile(followed.scap_profile)
+    standing = _standing(resolution)
+    found = []
+    for rule in benchmark.selected(followed.scap_profile):
+        name = short(rule.id)
+        state, control, why = standing.get(name) or _elsewhere(policy, resolution, name)
+        found.append(Covered(name, state, control, why, rule.checked))
+    return Coverage(
+        benchmark.id,
+        benchmark.version,
+        followed.scap_profile,
+        tuple(found),
+        tuple(_strangers(standing, benchmark, {rule.rule for rule in found})),
+    )
+
+
+Standing = tuple[State, str | None, str | None]
+
+
+def _standing(resolution: Resolution) -> dict[str, Standing]:
+    """By rule: where the profile's controls leave it. What keeps a rule from passing comes first,
+    because a rule that two controls share passes only with both.
+    """
+    release = resolution.target.release
+    found: dict[str, Standing] = {}
+
+    def say(control: Control, state: State, why: str | None = None) -> None:
+        for rule in control.rules(release):
+            found.setdefault(rule, (state, control.id, why))
+
+    for out in resolution.waived:
+        say(out.control, State.WAIVED, out.exemption.reason)
+    for item in resolution.applied:
+        if item.exemption is not None:
+            say(item.control, State.WAIVED, item.exemption.reason)
+    for none in resolution.not_applicable:
+        say(none.control, State.NOT_APPLICABLE, none.reason)
+    for control in resolution.not_automated:
+        say(control, State.NOT_AUTOMATED, control.not_automated)
+    for item in resolution.applied:
+        say(item.control, State.IMPLEMENTED)
+    for control in resolution.provided:
+        say(control, State.PROVIDED, control.provided_by)
+    return found
+
+
+def _elsewhere(policy: Policy, resolution: Resolution, rule: str) -> Standing:
+    """A rule that no control of the profile answers; perhaps one of another profile does."""
+    for control in policy.controls.values():
+        if rule in control.rules(resolution.target.release):
+            names = ", ".join(control.profiles(resolution.target.release))
+            return State.NOT_COVERED, None, f"{control.id} answers it, in {names} only"
+    return State.NOT_COVERED, None, None
+
+
+def _strangers(
+    standing: dict[str, Standing], benchmark: ScapBenchmark, selected: set[str]
+) -> Iterator[tuple[str, str]]:
+    for rule, (_, control, _) in standing.items():
+        if rule not in selected:
+            known = RULE + rule in benchmark.rules
+            yield rule if known else f"{rule} (not in the data stream)", control or ""
