@@ -59,6 +59,9 @@ VERBS: dict[str, Verb] = {
     "verify": Verb("provision.cli.verify", "check every node and give a verdict"),
     "status": Verb("provision.cli.status", "say what the last runs did and who holds the rack"),
     "stack": Verb("provision.cli.stack", "show or check a stack lock"),
+    "profile": Verb(
+        "provision.cli.profile", "list, show or explain security profiles and controls"
+    ),
     "doctor": Verb("provision.cli.doctor", "say what this controller needs and lacks"),
     "completion": Verb("provision.cli.completion", "print a completion script for a shell"),
 }

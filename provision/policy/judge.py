@@ -16,9 +16,13 @@ TRAITS = {
 """What an inventory shows of a node, as overlays call it."""
 
 
+EVERY_NODE = frozenset({"containers"})
+"""What every node of a rack is or does."""
+
+
 def traits_of(node: Node) -> frozenset[str]:
     """What the inventory shows of a node, as overlays call it."""
-    found = {"containers"}
+    found = set(EVERY_NODE)
     if node.hardware is not None and node.hardware.gpus is not None:
         found.add("gpu")
     if node.inference is not None:
