@@ -640,6 +640,42 @@ class Sweep(Resource):
         return f"{what}, below {', '.join(self.below)}"
 
 
+class AuditPrivileged(Resource):
+    """A rule of the audit daemon for each program on the node that runs as somebody else."""
+
+    type: Literal["audit_privileged"]
+    key: Word
+
+    @model_validator(mode="after")
+    def _file(self) -> AuditPrivileged:
+        if "/" in self.key:
+            raise refuse("bad-word", f"{shown(self.key)} becomes a file's name")
+        return self
+
+    def wants(self) -> Iterator[Want]:
+        """The whole file."""
+        yield ("audit_rule", self.key), "each program that runs as somebody else"
+
+    def words(self) -> str:
+        """The key, and for what."""
+        return f"audit rules {self.key}: one for each set-user-id and set-group-id program"
+
+
+class DefaultTarget(Resource):
+    """What the system starts into."""
+
+    type: Literal["default_target"]
+    name: Unit
+
+    def wants(self) -> Iterator[Want]:
+        """Its name."""
+        yield ("default_target",), self.name
+
+    def words(self) -> str:
+        """Its name."""
+        return f"starts into {self.name}"
+
+
 AnyResource = Annotated[
     Sysctl
     | Sshd
@@ -661,7 +697,9 @@ AnyResource = Annotated[
     | Umask
     | Group
     | AideDatabase
-    | Sweep,
+    | Sweep
+    | AuditPrivileged
+    | DefaultTarget,
     Field(discriminator="type"),
 ]
 """One resource of any type."""
@@ -688,5 +726,7 @@ TYPES: tuple[str, ...] = (
     "group",
     "aide_database",
     "sweep",
+    "audit_privileged",
+    "default_target",
 )
 """The names of all types."""
