@@ -89,30 +89,36 @@ class Sampler(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        known: dict[str, tuple[bytes, bytes]] = {}
+        known: dict[str, bytes] = {}
         while not self._ended.is_set():
             now = {}
             for entry in os.scandir("/proc"):
                 if entry.name.isdigit():
-                    now[entry.name] = read = self._read(entry.path)
-                    if known.get(entry.name) != read:
-                        self._judge(entry.name, *read)
+                    now[entry.name] = line = self._line(entry.path)
+                    # An environment is that of the command line, so it is read with a new one.
+                    if known.get(entry.name) != line:
+                        self._judge(entry.name, line, self._environment(entry.path))
             known = now
             self.rounds += 1
-            time.sleep(0.005)
+            time.sleep(0.01)
 
     def end(self) -> None:
         """Stop reading."""
         self._ended.set()
         self.join()
 
-    def _read(self, folder: str) -> tuple[bytes, bytes]:
+    def _line(self, folder: str) -> bytes:
         try:
-            line = Path(folder, "cmdline").read_bytes()
-            inside = Path(folder, "ns/pid").readlink() != self._own
-            return line, Path(folder, "environ").read_bytes() if inside else b""
+            return Path(folder, "cmdline").read_bytes()
         except OSError:
-            return b"", b""
+            return b""
+
+    def _environment(self, folder: str) -> bytes:
+        try:
+            inside = Path(folder, "ns/pid").readlink() != self._own
+            return Path(folder, "environ").read_bytes() if inside else b""
+        except OSError:
+            return b""
 
     def _judge(self, process: str, line: bytes, environment: bytes) -> None:
         self.nodes += bool(environment)
