@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from provision.core.judging import Part
 from provision.core.names import suggest
 from provision.core.problems import Problem
 from provision.core.yamlpos import KeyPath, shown
-from provision.policy.model import RELEASES, Control, Release
+from provision.policy.model import RELEASES, Control, Deviation, Release
 from provision.policy.resources import AnyResource
 
 if TYPE_CHECKING:
     from provision.policy.load import Policy
-
-_PATHS_OWNED = "content"
 
 
 def misfits(policy: Policy) -> list[Problem]:
@@ -181,18 +180,49 @@ def _deviations(policy: Policy) -> Iterator[Problem]:
         traits = {trait.id for trait in overlay.traits}
         for number, deviation in enumerate(overlay.deviations):
             inner: KeyPath = ("deviations", number)
+            of = ("overlay", overlay.id)
             if ("control", deviation.control) not in policy.places:
-                yield _unknown(
-                    policy,
-                    "control",
-                    ("overlay", overlay.id),
-                    (*inner, "control"),
-                    deviation.control,
-                )
-                continue
+                yield _unknown(policy, "control", of, (*inner, "control"), deviation.control)
+            for index, name in enumerate(deviation.when.profiles):
+                if ("profile", name) not in policy.places:
+                    yield _unknown(policy, "profile", of, (*inner, "when", "profiles", index), name)
             for index, trait in enumerate(deviation.when.traits):
                 if trait not in traits:
                     message = f"the overlay has no trait {shown(trait)}"
                     hint = suggest(trait, traits)
                     at = (*inner, "when", "traits", index)
                     yield place.problem("unknown-trait", message, at, value=trait, hint=hint)
+            yield from _unreviewed(policy, place, inner, deviation)
+
+
+def _unreviewed(
+    policy: Policy, place: Part, inner: KeyPath, deviation: Deviation
+) -> Iterator[Problem]:
+    """Benchmarks whose version is another than the one that the deviation was reviewed for."""
+    control = policy.controls.get(deviation.control)
+    if control is None:
+        return
+    said: set[tuple[Release, str]] = set()
+    for release, name in _where(policy, deviation, control):
+        followed = policy.profiles[name].benchmark[release]
+        reviewed = deviation.reviewed.get(release, {}).get(followed.family)
+        if reviewed != followed.version and (release, followed.family) not in said:
+            said.add((release, followed.family))
+            message = f"it was not reviewed for {followed.name}, {followed.version}"
+            hint = f"read that version, then write `{followed.family}: {followed.version!r}`"
+            at = (*inner, "reviewed")
+            yield place.problem("not-reviewed", message, at, value=reviewed, hint=hint)
+
+
+def _where(policy: Policy, deviation: Deviation, control: Control) -> Iterator[tuple[Release, str]]:
+    """The profiles and releases in which a deviation meets its control."""
+    when = deviation.when
+    for release, names in control.levels.items():
+        for name in names:
+            known = name in policy.profiles and release in policy.profiles[name].benchmark
+            if (
+                known
+                and (not when.releases or release in when.releases)
+                and (not when.profiles or name in when.profiles)
+            ):
+                yield release, name
