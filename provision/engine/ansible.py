@@ -111,7 +111,8 @@ class Ansible:
         stem = self.place.folder / f"{self._count:02d}-{name}"
         events = stem.with_suffix(".jsonl")
         events.touch(mode=0o600)
-        argv = self._argv(stem, playbook, limit, variables or {}, check)
+        told = {**self.place.variables, **(variables or {})}
+        argv = self._argv(stem, playbook, limit, told, check)
         log = stem.with_suffix(".log")
         with open(log, "ab", opener=_private) as output:
             child = subprocess.Popen(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from provision.core.paths import collections_dir, data_dir
 
@@ -40,7 +41,7 @@ class Place:
 
     `folder` takes configuration, logs and events; `sockets` must be short, because a Unix
     socket's path has at most 107 bytes; `secrets` names environment variables that the
-    inventory refers to.
+    inventory refers to; `variables` are told to every playbook.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Place:
     forks: int = 20
     connect_seconds: int = 15
     secrets: tuple[str, ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def config(self) -> Path:

@@ -98,6 +98,11 @@ class RunFolder:
         return self.path / "known_hosts"
 
     @property
+    def controls(self) -> Path:
+        """The rendered controls of the rack's nodes."""
+        return self.path / "controls"
+
+    @property
     def plan(self) -> Path:
         """What was found to change."""
         return self.path / "plan.json"

@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ from provision.core.events import Event, EventSink, FileSink, ListSink, Tee
 from provision.core.locks import FileLock, Held
 from provision.core.paths import playbook, state_home
 from provision.core.problems import HoldfastError, Problem, fail
-from provision.engine import journal
+from provision.engine import controls, journal
 from provision.engine.ansible import Ansible, Tail, socket_folder
 from provision.engine.apply import phases_of
 from provision.engine.environment import Place
@@ -32,6 +32,7 @@ from provision.engine.runs import (
     new_run_id,
     runs_home,
 )
+from provision.policy.load import Policy
 from provision.rack.model import Rack
 from provision.rack.ssh import SshSettings, write_known_hosts
 from provision.supply.lock import lock_sha256
@@ -48,7 +49,7 @@ class Request:
 
     `rack` holds the chosen nodes only; `command` is the command line as it was typed;
     `takeover` names the one run whose node locks may be replaced; `resume` is the run to
-    continue.
+    continue; `policy` is what the rack's profile is made of.
     """
 
     rack: Rack
@@ -56,6 +57,7 @@ class Request:
     command: tuple[str, ...]
     takeover: str | None = None
     resume: RunFolder | None = None
+    policy: Policy = field(default_factory=Policy)
 
 
 class Session:
@@ -116,6 +118,9 @@ class Session:
             self.folder.known_hosts,
             forks=min(MAX_FORKS, max(1, len(request.rack.nodes))),
             secrets=_secret_variables(request.rack),
+            variables=controls.variables(
+                controls.write_controls(request.rack, request.policy, self.folder.controls)
+            ),
         )
         self.ansible = Ansible(place, started=self._process_started)
         self.shared_ssh = SshSettings(self.folder.known_hosts, control_dir=place.sockets)
@@ -211,7 +216,7 @@ def new_record(request: Request) -> RunRecord:
         rack=rack.name,
         inventory=str(rack.path),
         nodes=tuple(node.name for node in rack.nodes),
-        inputs=inputs_of(rack),
+        inputs=inputs_of(request),
         command=request.command,
         controller=controller_name(),
         pid=os.getpid(),
@@ -220,9 +225,12 @@ def new_record(request: Request) -> RunRecord:
     )
 
 
-def inputs_of(rack: Rack) -> dict[str, str]:
+def inputs_of(request: Request) -> dict[str, str]:
     """What a run reads, by sha256."""
-    return {"inventory": rack.sha256, "stack_lock": lock_sha256(rack.stack)}
+    rack = request.rack
+    found = {"inventory": rack.sha256, "stack_lock": lock_sha256(rack.stack)}
+    wanted = controls.digest(rack, request.policy)
+    return found if wanted is None else {**found, "controls": wanted}
 
 
 def versions() -> dict[str, str]:
@@ -256,8 +264,9 @@ def _check_resumable(record: RunRecord, request: Request) -> None:
     if record.rack != request.rack.name:
         message = f"run {record.run} is of rack {record.rack!r}, not {request.rack.name!r}"
         problems.append(Problem("not-resumable", message))
-    for name in changed_inputs(record, inputs_of(request.rack)):
-        path = request.rack.path if name == "inventory" else request.rack.stack
+    places = {"stack_lock": request.rack.stack}
+    for name in changed_inputs(record, inputs_of(request)):
+        path = places.get(name, request.rack.path)
         words = name.replace("_", " ")
         problems.append(
             Problem(

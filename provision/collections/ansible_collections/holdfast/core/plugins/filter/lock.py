@@ -21,7 +21,8 @@ version_added: 0.1.0
 description:
   - C(lock_packages) gives the packages of a role, C(lock_locked) every package of a release,
     C(lock_keys) the signing keys, C(lock_repositories) the repositories with their addresses,
-    C(lock_image) one image, C(lock_model) one model, C(lock_summary) the lock's name and digest.
+    C(lock_installed) the names of what roles install, C(lock_image) one image, C(lock_model) one
+    model, C(lock_summary) the lock's name and digest.
 options: {}
 """
 
@@ -77,6 +78,11 @@ def lock_locked(lock: Any, el: Any, arch: str) -> list[dict[str, Any]]:
 def lock_packages(lock: Any, role: str, el: Any, arch: str) -> list[dict[str, Any]]:
     """The packages that a role installs."""
     return [p for p in lock_locked(lock, el, arch) if role in p.get("roles", [])]
+
+
+def lock_installed(lock: Any, el: Any, arch: str) -> list[str]:
+    """Names of the packages that any role installs."""
+    return sorted({str(p["name"]) for p in lock_locked(lock, el, arch) if p.get("roles")})
 
 
 def lock_keys(lock: Any, el: Any, arch: str) -> list[dict[str, str]]:
@@ -206,4 +212,5 @@ class FilterModule:
             "lock_image": lock_image,
             "lock_model": lock_model,
             "lock_summary": lock_summary,
+            "lock_installed": lock_installed,
         }

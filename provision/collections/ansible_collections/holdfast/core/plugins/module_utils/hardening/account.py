@@ -1,0 +1,212 @@
+# Copyright: Holdfast contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for each existing account that it concerns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
+    TEXT,
+    Field,
+    Type,
+    Want,
+    octal,
+    shown,
+)
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Draft, Node
+
+FIRST_PERSON = 1000
+NOBODY = 65534
+KEPT_SHELLS = frozenset({"sync", "shutdown", "halt"})
+"""Accounts whose shell is the one thing that they do."""
+
+NO_SHELLS = ("nologin", "false", "sync", "shutdown", "halt")
+AGES = {
+    # what: field of /etc/shadow, option of chage, whether less is stricter
+    "min_days": (3, "-m", False),
+    "password_max_days": (4, "-M", True),
+    "password_warn_days": (5, "-W", False),
+    "inactive_days": (6, "-I", True),
+}
+RIGHTS = (
+    "home_mode",
+    "home_owner",
+    "home_group",
+    "dotfile_mode",
+    "dotfile_owner",
+    "dotfile_group",
+)
+WHAT = (*AGES, "lock_empty", "lock_system", "nologin_system", "root_group", *RIGHTS)
+SCHEMA = {"what": Field(str, required=True, choices=WHAT), "value": TEXT}
+
+
+class User:
+    """An account: its line of /etc/passwd, and that of /etc/shadow where there is one."""
+
+    def __init__(self, row: list[str], shadow: list[str]) -> None:
+        self.name = row[0]
+        self.uid, self.gid = int(row[2]), int(row[3])
+        self.home, self.shell = row[5], row[6]
+        self.shadow = shadow + [""] * (9 - len(shadow))
+
+    @property
+    def hash(self) -> str:
+        """What is stored of its password."""
+        return self.shadow[1]
+
+    @property
+    def password(self) -> bool:
+        """Whether it has a password that can be used."""
+        return bool(self.hash) and not self.hash.startswith(("!", "*"))
+
+    @property
+    def system(self) -> bool:
+        """Whether it belongs to the system and not to a person."""
+        return 0 < self.uid < FIRST_PERSON or self.uid == NOBODY
+
+    @property
+    def person(self) -> bool:
+        """Whether somebody logs in with it."""
+        known = FIRST_PERSON <= self.uid != NOBODY
+        return known and not self.shell.endswith(NO_SHELLS)
+
+
+def users_of(node: Node) -> list[User]:
+    """All accounts of the node's own files."""
+    shadow = {}
+    for line in (node.text("/etc/shadow") or "").splitlines():
+        row = line.split(":")
+        shadow[row[0]] = row
+    rows = (line.split(":") for line in (node.text("/etc/passwd") or "").splitlines())
+    return [
+        User(row, shadow.get(row[0], []))
+        for row in rows
+        if len(row) == 7 and row[2].isdigit() and row[3].isdigit()
+    ]
+
+
+Change = tuple[User, str, list[str], list[str]]
+"""Whose, what in words, the command, and the one that takes it back."""
+
+
+class Account(Type):
+    """`what` and `value`."""
+
+    name = "account"
+    schema = SCHEMA
+
+    def gather(self, wants: list[Want]) -> None:
+        """Read the accounts once."""
+        del wants
+        self.users = users_of(self.node)
+
+    def read(self, want: Want) -> list[Change] | list[tuple[Draft, int, int, int]]:
+        """What is to be changed."""
+        what = want["what"]
+        if what in RIGHTS:
+            return list(self._rights(want))
+        if what in AGES:
+            return [c for user in self.users if user.password for c in age(user, want)]
+        return [c for user in self.users for c in COMMANDS[what](user)]
+
+    def diff(self, want: Want, seen: list[Any]) -> list[str]:
+        """Each account, or each place in a home."""
+        if want["what"] not in RIGHTS:
+            return [words for _, words, _, _ in seen]
+        return [
+            "set {0} {1}:{2} on {3}".format(shown(mode), uid, gid, draft.seen.path)
+            for draft, mode, uid, gid in seen
+        ]
+
+    def write(self, want: Want, seen: list[Any]) -> None:
+        """Stage commands or rights."""
+        if want["what"] in RIGHTS:
+            for draft, mode, uid, gid in seen:
+                draft.mode, draft.uid, draft.gid = mode, uid, gid
+            return
+        for _, words, do, back in seen:
+            self.node.act(words, [{"run": do}], [{"run": back}])
+
+    def undo(self, want: Want, seen: list[Any]) -> list[dict[str, Any]]:
+        """The commands back."""
+        return [] if want["what"] in RIGHTS else [{"run": back} for _, _, _, back in seen]
+
+    def _rights(self, want: Want) -> Any:
+        """Homes, or what begins with a dot in them, with the rights that they are to have.
+
+        Homes are their owners': no link is followed, and a file with a second name is left.
+        """
+        part, _, right = want["what"].partition("_")
+        for user in self.users:
+            if not user.person or not user.home.startswith("/") or user.home == "/":
+                continue
+            home = self.node.draft(user.home, follow=False)
+            if home.kind != "directory":
+                continue
+            paths = [user.home] if part == "home" else self.node.glob(user.home + "/.?*")
+            for path in paths:
+                draft = self.node.draft(path, follow=False)
+                if part == "dotfile" and draft.kind != "file":
+                    continue
+                if not self.node.safe(draft):
+                    continue
+                mode = draft.mode & octal(want["value"]) if right == "mode" else draft.mode
+                uid = user.uid if right == "owner" else draft.uid
+                gid = user.gid if right == "group" else draft.gid
+                if (mode, uid, gid) != (draft.mode, draft.uid, draft.gid):
+                    yield draft, mode, uid, gid
+
+
+def age(user: User, want: Want) -> list[Change]:
+    """The aging of a password, where it is not as strict as wanted."""
+    field, option, less = AGES[want["what"]]
+    had, wanted = user.shadow[field].strip(), int(want["value"])
+    number = int(had) if had.lstrip("-").isdigit() else -1
+    strict = 0 <= number <= wanted if less else number >= wanted
+    if strict:
+        return []
+    words = "set {0} of {1} to {2}".format(want["what"].replace("_", " "), user.name, wanted)
+    back = ["chage", option, str(number), user.name]
+    return [(user, words, ["chage", option, str(wanted), user.name], back)]
+
+
+def lock_empty(user: User) -> list[Change]:
+    """An account without a password gets none that fits."""
+    if not user.shadow[0] or user.hash:
+        return []
+    words = "lock {0}, which has no password".format(user.name)
+    return [(user, words, ["usermod", "-p", "!", user.name], ["passwd", "-d", user.name])]
+
+
+def lock_system(user: User) -> list[Change]:
+    """Nobody logs in with an account of the system."""
+    if not user.system or not user.password:
+        return []
+    words = "lock {0}".format(user.name)
+    return [(user, words, ["usermod", "-L", user.name], ["usermod", "-U", user.name])]
+
+
+def nologin_system(user: User) -> list[Change]:
+    """An account of the system has no shell."""
+    if not user.system or user.name in KEPT_SHELLS or user.shell.endswith(NO_SHELLS):
+        return []
+    words = "take the shell from {0}".format(user.name)
+    do = ["usermod", "-s", "/usr/sbin/nologin", user.name]
+    return [(user, words, do, ["usermod", "-s", user.shell, user.name])]
+
+
+def root_group(user: User) -> list[Change]:
+    """Root's group is root's."""
+    if user.name != "root" or user.gid == 0:
+        return []
+    words = "make root's group 0"
+    return [(user, words, ["usermod", "-g", "0", "root"], ["usermod", "-g", str(user.gid), "root"])]
+
+
+COMMANDS = {
+    "lock_empty": lock_empty,
+    "lock_system": lock_system,
+    "nologin_system": nologin_system,
+    "root_group": root_group,
+}

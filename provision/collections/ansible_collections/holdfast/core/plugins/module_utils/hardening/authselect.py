@@ -1,0 +1,122 @@
+# Copyright: Holdfast contributors
+# SPDX-License-Identifier: Apache-2.0
+"""authselect's profile and features. What edits PAM's stack edits a custom profile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.holdfast.core.plugins.module_utils.hardening import text as texts
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
+    TEXT,
+    Field,
+    Type,
+    Want,
+)
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import (
+    Node,
+    NotHere,
+    Refused,
+)
+
+STATE = "/etc/authselect/authselect.conf"
+CUSTOM = "/etc/authselect/custom"
+SHIPPED = ("/usr/share/authselect/default", "/usr/share/authselect/vendor")
+OWN = "holdfast"
+SCHEMA = {"features": Field(list), "profile": TEXT}
+
+
+class Selection:
+    """The profile that is selected, and the one that is to be; one for a node."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        lines = [line.strip() for line in texts.lines_of(node.text(STATE) or "")]
+        lines = [line for line in lines if line]
+        self.was = lines[0] if lines else ""
+        self.had = lines[1:]
+        self.profile, self.features = self.was, list(self.had)
+        self.edited = False
+        node.at_end(self.finish)
+
+    @staticmethod
+    def of(node: Node) -> Selection:
+        """The node's one.
+
+        Raises:
+            NotHere: the node has no authselect.
+        """
+        if not node.has_command("authselect"):
+            raise NotHere("there is no authselect")
+        found = node.shared.setdefault("authselect", None) or Selection(node)
+        node.shared["authselect"] = found
+        return found
+
+    def folder(self, profile: str) -> str:
+        """Where a profile's files lie.
+
+        Raises:
+            Refused: there is no such profile.
+        """
+        if profile.startswith("custom/"):
+            return CUSTOM + "/" + profile[len("custom/") :]
+        for folder in SHIPPED:
+            if self.node.exists(folder + "/" + profile):
+                return folder + "/" + profile
+        raise Refused(
+            "there is no authselect profile {0}".format(profile), "install authselect-libs"
+        )
+
+    def editable(self) -> str:
+        """The folder of a custom profile like the selected one, which is made where needed."""
+        if not self.profile:
+            raise Refused("no authselect profile is selected", "apply the control that selects one")
+        self.edited = True
+        if not self.profile.startswith("custom/"):
+            source, target = self.folder(self.profile), CUSTOM + "/" + OWN
+            for path in self.node.files(source):
+                text = self.node.text(path)
+                if text is not None:
+                    self.node.write(target + path[len(source) :], text, ours=True)
+            self.profile = "custom/" + OWN
+        return self.folder(self.profile)
+
+    def finish(self) -> None:
+        """Stage the one command that selects everything."""
+        if (self.profile, self.features) != (self.was, self.had) or self.edited:
+            back = [selecting(self.was, self.had)] if self.was else []
+            self.node.act("authselect", [selecting(self.profile, self.features)], back)
+
+
+def selecting(profile: str, features: list[str]) -> dict[str, Any]:
+    """The step that selects a profile with features."""
+    return {"run": ["authselect", "select", profile, *features, "--force", "--quiet"]}
+
+
+class Authselect(Type):
+    """`features`, and `profile` for where none is selected; a selected one stays."""
+
+    name = "authselect"
+    schema = SCHEMA
+
+    def read(self, want: Want) -> Selection:
+        """What is selected."""
+        del want
+        return Selection.of(self.node)
+
+    def diff(self, want: Want, seen: Selection) -> list[str]:
+        """Profile and features in words."""
+        words = []
+        if want.get("profile") is not None and not seen.profile:
+            words.append("select authselect profile {0}".format(want["profile"]))
+        missing = [f for f in want.get("features", []) if f not in seen.features]
+        return words + ["enable authselect feature {0}".format(name) for name in missing]
+
+    def write(self, want: Want, seen: Selection) -> None:
+        """Note it; one command at the end does all."""
+        if want.get("profile") is not None and not seen.profile:
+            seen.folder(want["profile"])
+            seen.profile = want["profile"]
+        if want.get("features") and not seen.profile:
+            raise Refused("no authselect profile is selected", "apply the control that selects one")
+        seen.features += [f for f in want.get("features", []) if f not in seen.features]

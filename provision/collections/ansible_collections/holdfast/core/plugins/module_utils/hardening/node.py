@@ -1,0 +1,388 @@
+# Copyright: Holdfast contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The node as it is, and as it is to be: looked at once, changed in mind, then written at once.
+
+Types read through `Node` and stage what they want in it. A type sees what another has staged, so
+several resources of one file are one write.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import (
+    Seen,
+    Tree,
+    Unsafe,
+)
+
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
+_MAGIC = re.compile(r"[*?\[]")
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+
+
+class Refused(Exception):
+    """Something cannot be done as asked, and nothing was changed. `hint` says what helps."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+def command(argv: list[str], data: str | None = None) -> tuple[int, str]:
+    """Run a command with a fixed locale; exit status and what it printed. 127: it is not there."""
+    try:
+        done = subprocess.run(
+            argv,
+            input=None if data is None else data.encode("utf-8", "surrogateescape"),
+            stdin=subprocess.DEVNULL if data is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_ENVIRONMENT,
+            timeout=120,
+            check=False,
+        )
+    except FileNotFoundError:
+        return 127, "{0}: not found".format(argv[0])
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 126, str(error)
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
+class NotHere(Refused):
+    """A resource means nothing on this node, because what it is about is not there."""
+
+
+class Draft:
+    """One place as it is to be. Nothing differs until something is set."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+        self.kind = seen.kind
+        self.data = seen.data
+        self.mode, self.uid, self.gid = seen.mode, seen.uid, seen.gid
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether it gets other bytes, so that a whole new file takes its place."""
+        return self.kind == "file" and (self.seen.kind != "file" or self.data != self.seen.data)
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is to change."""
+        if self.kind != self.seen.kind or self.rewritten:
+            return True
+        rights = (self.mode, self.uid, self.gid)
+        return self.kind != "absent" and rights != (self.seen.mode, self.seen.uid, self.seen.gid)
+
+    @property
+    def text(self) -> str | None:
+        """The staged text; None where there is no file."""
+        if self.kind != "file" or self.data is None:
+            return None
+        return self.data.decode("utf-8", "surrogateescape")
+
+
+class Act:
+    """A change that is no file: plain steps to do it, and plain steps back."""
+
+    def __init__(
+        self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]], last: bool = False
+    ) -> None:
+        self.words = words
+        self.do = do
+        self.undo = undo
+        self.last = last
+
+
+class Node:
+    """A node: what is there, and what is staged.
+
+    Args:
+        tree: its files.
+        offline: nothing runs in it (an image is built); only files and links are changed.
+        pending: packages that an earlier task would have installed; only in check mode.
+        command: runs a command on it.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        *,
+        offline: bool = False,
+        pending: frozenset[str] = frozenset(),
+        command: Callable[..., tuple[int, str]] = command,
+    ) -> None:
+        self.tree = tree
+        self.offline = offline
+        self.pending = pending
+        self.command = command
+        self.drafts: dict[str, Draft] = {}
+        self.acts: list[Act] = []
+        self.reloads: list[str] = []
+        self.waiting: list[str] = []
+        self.notes: list[str] = []
+        self.skipped: list[str] = []
+        self.held: set[str] = set()
+        self.shared: dict[str, Any] = {}
+        """What several types look at together."""
+        self.ends: list[Callable[[], None]] = []
+        self.offline_steps: list[list[str]] = []
+        self.depends: list[str] = []
+        self._places: dict[tuple[str, bool], str] = {}
+        self._packages: dict[str, bool] = {}
+        self._ids: dict[str, dict[str, int]] = {}
+
+    # What is there
+
+    def draft(self, path: str, *, data: bool = False, follow: bool = True) -> Draft:
+        """What stands at a path, with what is staged for it.
+
+        Raises:
+            Refused: it cannot be looked at safely.
+        """
+        known = self._places.get((path, follow))
+        if known is None:
+            seen = self._look(path, data, follow)
+            known = self._places[(path, follow)] = seen.path
+            self.drafts.setdefault(known, Draft(seen))
+        found = self.drafts[known]
+        if data and found.kind == "file" and found.data is None:
+            fresh = self._look(known, True, False)
+            found.seen.data, found.seen.attributes = fresh.data, fresh.attributes
+            found.data = fresh.data
+        return found
+
+    def _look(self, path: str, data: bool, follow: bool) -> Seen:
+        try:
+            return self.tree.look(path, data=data, follow=follow)
+        except Unsafe as error:
+            raise Refused("{0}: {1}".format(path, error.strerror), "remove it") from error
+        except OSError as error:
+            raise Refused("{0} cannot be read: {1}".format(path, error.strerror)) from error
+
+    def text(self, path: str) -> str | None:
+        """The text of a file as it is to be; None where there is none."""
+        return self.draft(path, data=True).text
+
+    def exists(self, path: str) -> bool:
+        """Whether something is, or is to be, at a path."""
+        return self.draft(path).kind != "absent"
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, with those that are staged."""
+        found = set(self.tree.names(folder))
+        for path, draft in self.drafts.items():
+            if os.path.dirname(path) == folder:
+                name = os.path.basename(path)
+                (found.discard if draft.kind == "absent" else found.add)(name)
+        return sorted(found)
+
+    def files(self, folder: str, ending: str = "") -> list[str]:
+        """The paths of a folder's visible entries whose name ends like this."""
+        return [
+            folder.rstrip("/") + "/" + name
+            for name in self.names(folder)
+            if name.endswith(ending) and not name.startswith(".")
+        ]
+
+    def glob(self, pattern: str) -> list[str]:
+        """The paths that a pattern fits; no link is followed on the way."""
+        found = [""]
+        for step in pattern.strip("/").split("/"):
+            if not _MAGIC.search(step):
+                found = [path + "/" + step for path in found]
+                continue
+            found = [path + "/" + name for path in found for name in self._fitting(path, step)]
+        return [path for path in found if self.draft(path, follow=False).kind != "absent"]
+
+    def _fitting(self, folder: str, step: str) -> list[str]:
+        if folder and self.draft(folder, follow=False).kind == "link":
+            return []
+        return [
+            name
+            for name in self.tree.names(folder or "/")
+            if fnmatch.fnmatchcase(name, step) and name.startswith(".") <= step.startswith(".")
+        ]
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Everything below a folder; links are named and not followed."""
+        for name in self.tree.names(folder):
+            path = folder.rstrip("/") + "/" + name
+            yield path
+            if self.draft(path, follow=False).kind == "directory":
+                yield from self.walk(path)
+
+    def installed(self, name: str) -> bool:
+        """Whether a package is installed, or would be by now."""
+        if name not in self._packages:
+            self.ask_packages([name])
+        if not self._packages[name] and name in self.pending:
+            self.depends.append(name)
+            return True
+        return self._packages[name]
+
+    def ask_packages(self, names: list[str]) -> None:
+        """Ask the rpm database once for many packages."""
+        wanted = sorted(set(names) - set(self._packages))
+        if not wanted:
+            return
+        root = [] if self.tree.root == "/" else ["--root", self.tree.root]
+        code, out = self.command(["rpm", *root, "-q", "--qf", "%{NAME}\n", "--", *wanted])
+        if code == 127:
+            raise Refused("the rpm database cannot be read: {0}".format(out), "check rpm")
+        there = set(out.split("\n"))
+        self._packages.update({name: name in there for name in wanted})
+
+    def has_unit(self, name: str) -> bool:
+        """Whether there is a systemd unit of this name."""
+        folders = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
+        names = [name] + [n for n in (_template(name),) if n]
+        return any(self.exists(folder + "/" + n) for folder in folders for n in names)
+
+    def has_command(self, name: str) -> bool:
+        """Whether a program of the system is there."""
+        return any(self.exists(folder + "/" + name) for folder in ("/usr/sbin", "/usr/bin"))
+
+    def number(self, kind: str, name: str | int) -> int:
+        """The number of a user (`kind` passwd) or group (`kind` group).
+
+        Raises:
+            Refused: there is none of this name.
+        """
+        if isinstance(name, int) or name.isdigit():
+            return int(name)
+        if kind not in self._ids:
+            text = self.text("/etc/" + kind) or ""
+            rows = [line.split(":") for line in text.splitlines() if line.count(":") >= 3]
+            self._ids[kind] = {row[0]: int(row[2]) for row in rows if row[2].isdigit()}
+        found = self._ids[kind].get(name)
+        if found is None and name != "root":
+            word = {"passwd": "user", "group": "group"}[kind]
+            raise Refused("there is no {0} {1}".format(word, name), "check the name")
+        return found or 0
+
+    # What is to be
+
+    def write(
+        self,
+        path: str,
+        text: str,
+        *,
+        mode: int | None = None,
+        owner: str | int | None = None,
+        group: str | int | None = None,
+        ours: bool = False,
+    ) -> None:
+        """Stage a file's text. `ours`: a link in its place is replaced, not followed.
+
+        Raises:
+            Refused: something else than a file is there.
+        """
+        draft = self.draft(path, data=True, follow=not ours)
+        if draft.kind not in ("file", "absent") and not (ours and draft.kind == "link"):
+            raise Refused("{0} is no file but a {1}".format(path, draft.kind), "move it away")
+        fresh = draft.kind != "file"
+        if fresh:
+            draft.kind = "file"
+            draft.mode, draft.uid, draft.gid = FILE_MODE, 0, 0
+            if os.geteuid():
+                draft.uid, draft.gid = os.geteuid(), os.getegid()
+            self._parents(draft.seen.path)
+        draft.data = text.encode("utf-8", "surrogateescape")
+        if fresh or ours:
+            self.rights(path, mode=mode, owner=owner, group=group, follow=not ours)
+
+    def rights(
+        self,
+        path: str,
+        *,
+        mode: int | None = None,
+        owner: str | int | None = None,
+        group: str | int | None = None,
+        follow: bool = True,
+    ) -> None:
+        """Stage the rights of what is there."""
+        draft = self.draft(path, follow=follow)
+        if mode is not None:
+            draft.mode = mode
+        if owner is not None:
+            draft.uid = self.number("passwd", owner)
+        if group is not None:
+            draft.gid = self.number("group", group)
+
+    def folder(self, path: str) -> None:
+        """Stage a folder and those above it."""
+        draft = self.draft(path)
+        if draft.kind == "directory":
+            return
+        if draft.kind != "absent":
+            raise Refused("{0} is no folder but a {1}".format(path, draft.kind), "move it away")
+        self._parents(path)
+        draft.kind = "directory"
+        draft.mode, draft.uid, draft.gid = FOLDER_MODE, 0, 0
+        if os.geteuid():
+            draft.uid, draft.gid = os.geteuid(), os.getegid()
+
+    def _parents(self, path: str) -> None:
+        above = os.path.dirname(path)
+        if above not in ("", "/"):
+            self.folder(above)
+
+    def remove(self, path: str) -> None:
+        """Stage that nothing is there; of a link the link goes."""
+        draft = self.draft(path, data=True, follow=False)
+        draft.kind = "absent"
+
+    def act(
+        self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]], last: bool = False
+    ) -> None:
+        """Stage a change that is no file; `last` ones come after all others."""
+        if do and not self.offline:
+            self.acts.append(Act(words, do, undo, last))
+
+    def reload(self, name: str) -> None:
+        """Ask for one reload at the end."""
+        if name not in self.reloads and not self.offline:
+            self.reloads.append(name)
+
+    def hold(self, name: str) -> None:
+        """Leave a reload out, because it cannot work before the next start."""
+        self.held.add(name)
+
+    def at_end(self, finish: Callable[[], None]) -> None:
+        """Call this when all types have staged what they want."""
+        self.ends.append(finish)
+
+    def safe(self, draft: Draft) -> bool:
+        """Whether the rights of a place can be set; what somebody prepared is named and left."""
+        seen = draft.seen
+        if seen.trusted or seen.kind != "file" or seen.links < 2:
+            return True
+        told = "{0}: a file with a second name where others can write".format(seen.path)
+        if told not in self.skipped:
+            self.skipped.append(told)
+        return False
+
+    def wait(self, reason: str) -> None:
+        """Say that something takes effect at the next start only."""
+        if reason not in self.waiting:
+            self.waiting.append(reason)
+
+    def changed(self) -> list[Draft]:
+        """What is to be written: folders from above, then files, then what goes."""
+        order = {"directory": 0, "file": 1, "link": 1, "absent": 2}
+        found = [draft for draft in self.drafts.values() if draft.differs]
+        return sorted(found, key=lambda draft: (order.get(draft.kind, 3), draft.seen.path))
+
+
+def _template(name: str) -> str | None:
+    stem, at, rest = name.partition("@")
+    ending = rest.rpartition(".")[2]
+    return "{0}@.{1}".format(stem, ending) if at else None

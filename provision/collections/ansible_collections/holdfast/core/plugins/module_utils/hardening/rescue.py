@@ -1,0 +1,596 @@
+# Copyright: Holdfast contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Files handled so that nobody can lead root astray, and the way back from an undo journal.
+
+This file imports nothing but the standard library: it is also laid down on a node as a script,
+which restores what a journal says without anything else of Holdfast.
+
+A folder is trusted when root alone can change what stands in it, and so are all folders above.
+A symbolic link is followed in trusted folders only. In the others nothing is followed, and a file
+that has a second name (a hard link) is refused: somebody may have put it there.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+MARKER = "armed.json"
+"""In the journals' home: an undo is waiting for its deadline."""
+
+FIRING = "firing.json"
+"""The marker's name once the undo has begun; one rename decides between undo and success."""
+
+LINKS = 40
+SUFFIX = ".holdfast"
+SECONDS = 120
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Unsafe(OSError):
+    """Somebody other than root could decide what would be read or written here."""
+
+
+class Seen:
+    """What is at a path. `kind` is absent, file, directory, link or other.
+
+    `path` is the place itself, after links were followed; `data` a file's bytes when they were
+    asked for; `trusted` whether root alone can change what stands there.
+    """
+
+    def __init__(self, path: str, trusted: bool) -> None:
+        self.path = path
+        self.trusted = trusted
+        self.kind = "absent"
+        self.mode = 0
+        self.uid = 0
+        self.gid = 0
+        self.links = 0
+        self.place = (0, 0)
+        self.target = ""
+        self.data: bytes | None = None
+        self.attributes: dict[str, bytes] = {}
+
+    def take(self, info: os.stat_result) -> None:
+        """Take over what the kernel says of it."""
+        kinds = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link"))
+        self.kind = next((name for test, name in kinds if test(info.st_mode)), "other")
+        self.mode = stat.S_IMODE(info.st_mode)
+        self.uid, self.gid, self.links = info.st_uid, info.st_gid, info.st_nlink
+        self.place = (info.st_dev, info.st_ino)
+
+    def record(self) -> dict[str, Any]:
+        """What an undo needs to know of it, without its bytes."""
+        found: dict[str, Any] = {"kind": self.kind}
+        if self.kind in ("file", "directory"):
+            found.update(mode=self.mode, uid=self.uid, gid=self.gid)
+        if self.kind == "link":
+            found["target"] = self.target
+        if self.data is not None:
+            found["sha256"] = hashlib.sha256(self.data).hexdigest()
+        if self.attributes:
+            found["attributes"] = {
+                name: base64.b64encode(value).decode("ascii")
+                for name, value in sorted(self.attributes.items())
+            }
+        return found
+
+
+class Tree:
+    """The files below `root`; every path is absolute and starts there."""
+
+    def __init__(self, root: str = "/") -> None:
+        self.root = root.rstrip("/") or "/"
+        self.owners = {0, os.geteuid()}
+
+    @contextlib.contextmanager
+    def parent(self, path: str, follow: bool = True) -> Iterator[tuple[int, str, bool, str]]:
+        """The folder that holds `path`: descriptor, name in it, whether trusted, real path.
+
+        Raises:
+            FileNotFoundError: a folder on the way is missing.
+            Unsafe: a link stands in a folder that others can write to.
+        """
+        way = _Way(self, path)
+        try:
+            name = way.walk(follow)
+            yield way.folders[-1], name, way.trust[-1], "/" + "/".join([*way.names, name])
+        finally:
+            for folder in way.folders:
+                os.close(folder)
+
+    def trusted(self, folder: int) -> bool:
+        """Whether root alone can change what stands in a folder."""
+        info = os.fstat(folder)
+        others = info.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if info.st_gid else 0))
+        return info.st_uid in self.owners and not others
+
+    def look(self, path: str, *, data: bool = False, follow: bool = True) -> Seen:
+        """What is at `path`; where a folder on the way is missing, nothing is.
+
+        Raises:
+            OSError: it cannot be looked at, or not safely.
+        """
+        try:
+            with self.parent(path, follow) as (folder, name, trusted, real):
+                seen = Seen(real, trusted)
+                try:
+                    info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                except FileNotFoundError:
+                    return seen
+                seen.take(info)
+                if seen.kind == "link":
+                    seen.target = os.readlink(name, dir_fd=folder)
+                elif seen.kind == "file" and data:
+                    self._read(folder, name, seen)
+                return seen
+        except (FileNotFoundError, NotADirectoryError):
+            return Seen(os.path.normpath(path), trusted=True)
+
+    def _read(self, folder: int, name: str, seen: Seen) -> None:
+        handle = os.open(name, _READ, dir_fd=folder)
+        with os.fdopen(handle, "rb") as stream:
+            seen.take(os.fstat(handle))
+            require_single(seen)
+            seen.data = stream.read()
+            seen.attributes = attributes(handle)
+
+    def names(self, path: str) -> list[str]:
+        """The names in a folder that is not a link; none where there is no such folder."""
+        try:
+            with self.parent(path) as (folder, name, _, _):
+                handle = os.open(name, _FOLDER, dir_fd=folder)
+                try:
+                    return sorted(os.listdir(handle))
+                finally:
+                    os.close(handle)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return []
+            raise
+
+    def replace(
+        self, path: str, data: bytes, rights: tuple[int, int, int], extra: dict[str, bytes]
+    ) -> None:
+        """Make `path` a file with these bytes, this mode, owner and group, and these attributes.
+
+        A reader sees the old file or the new one.
+
+        Raises:
+            OSError: the folder is missing, read-only or full.
+        """
+        with self.parent(path, follow=False) as (folder, name, _, _):
+            fresh = temporary(name)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fresh, dir_fd=folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(fresh, flags, 0o600, dir_fd=folder)
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    set_rights(handle, *rights)
+                    for key, value in extra.items():
+                        set_attribute(handle, key, value)
+                    os.fsync(handle)
+                os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(fresh, dir_fd=folder)
+                raise
+            os.fsync(folder)
+
+    def rights(self, seen: Seen, mode: int, uid: int, gid: int) -> None:
+        """Set rights on the very file or folder that was seen.
+
+        Raises:
+            Unsafe: it is another one by now, or has a second name where others can write.
+        """
+        with self.parent(seen.path, follow=False) as (folder, name, _, _):
+            handle = os.open(name, _READ, dir_fd=folder)
+            try:
+                now = Seen(seen.path, seen.trusted)
+                now.take(os.fstat(handle))
+                if now.kind not in ("file", "directory") or now.place != seen.place:
+                    raise Unsafe(errno.ESTALE, "it is not what it was a moment ago", seen.path)
+                require_single(now)
+                set_rights(handle, mode, uid, gid)
+            finally:
+                os.close(handle)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, a link or an empty folder; what is not there is no error."""
+        try:
+            with self.parent(path, follow=False) as (folder, name, _, _):
+                info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                gone = os.rmdir if stat.S_ISDIR(info.st_mode) else os.unlink
+                gone(name, dir_fd=folder)
+        except FileNotFoundError:
+            return
+
+    def folder(self, path: str, mode: int, uid: int, gid: int) -> None:
+        """Make a folder."""
+        with self.parent(path, follow=False) as (folder, name, _, _):
+            os.mkdir(name, 0o700, dir_fd=folder)
+            handle = os.open(name, _FOLDER, dir_fd=folder)
+            try:
+                set_rights(handle, mode, uid, gid)
+            finally:
+                os.close(handle)
+
+    def link(self, path: str, target: str) -> None:
+        """Make `path` a symbolic link."""
+        with self.parent(path, follow=False) as (folder, name, _, _):
+            fresh = temporary(name)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fresh, dir_fd=folder)
+            os.symlink(target, fresh, dir_fd=folder)
+            os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+class _Way:
+    """The way to a path, folder by folder, each held open so that nobody can exchange it."""
+
+    def __init__(self, tree: Tree, path: str) -> None:
+        self.tree = tree
+        self.path = path
+        self.steps = _split(path)
+        self.names: list[str] = []
+        self.folders = [os.open(tree.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+        self.trust = [tree.trusted(self.folders[0])]
+        self.followed = 0
+
+    def walk(self, follow: bool) -> str:
+        """Go to the folder that holds the path; the name in it."""
+        while self.steps:
+            step = self.steps.pop(0)
+            if step == "..":
+                self.up(1)
+                continue
+            target = readlink(self.folders[-1], step) if self.steps or follow else None
+            if target is not None and (self.trust[-1] or self.steps):
+                self.follow(target)
+            elif self.steps:
+                self.down(step)
+            else:
+                return step
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
+
+    def up(self, count: int) -> None:
+        """Leave folders, but not the tree."""
+        for _ in range(min(count, len(self.names))):
+            os.close(self.folders.pop())
+            self.trust.pop()
+            self.names.pop()
+
+    def down(self, name: str) -> None:
+        """Enter a folder; below one that others can write to nothing is trusted."""
+        self.folders.append(os.open(name, _FOLDER, dir_fd=self.folders[-1]))
+        self.names.append(name)
+        self.trust.append(self.trust[-1] and self.tree.trusted(self.folders[-1]))
+
+    def follow(self, target: str) -> None:
+        """Go on where a link points to."""
+        self.followed += 1
+        if not self.trust[-1]:
+            raise Unsafe(errno.ELOOP, "a link where others can write", self.path)
+        if self.followed > LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self.path)
+        if target.startswith("/"):
+            self.up(len(self.names))
+        self.steps = _split(target) + self.steps
+
+
+def _split(path: str) -> list[str]:
+    return [step for step in path.split("/") if step not in ("", ".")]
+
+
+def readlink(folder: int, name: str) -> str | None:
+    """Where a link points to; None when it is none."""
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise
+
+
+def temporary(name: str) -> str:
+    """The name of a file while it is written; no reader of a ``*.conf`` folder takes it."""
+    return "." + name + SUFFIX
+
+
+def require_single(seen: Seen) -> None:
+    """Refuse a file with a second name in a folder that others can write to."""
+    if seen.kind == "file" and seen.links > 1 and not seen.trusted:
+        raise Unsafe(errno.EMLINK, "a file with a second name where others can write", seen.path)
+
+
+def set_rights(handle: int, mode: int, uid: int, gid: int) -> None:
+    """Set owner and mode of what is open; the owner first, because that takes bits away."""
+    info = os.fstat(handle)
+    if (info.st_uid, info.st_gid) != (uid, gid):
+        os.fchown(handle, uid, gid)
+    if stat.S_IMODE(os.fstat(handle).st_mode) != mode:
+        os.fchmod(handle, mode)
+
+
+def attributes(handle: int) -> dict[str, bytes]:
+    """The extended attributes of what is open: SELinux context, access lists, capabilities."""
+    try:
+        return {name: os.getxattr(handle, name) for name in os.listxattr(handle)}
+    except OSError:
+        return {}
+
+
+def set_attribute(handle: int, name: str, value: bytes) -> None:
+    """Set one extended attribute where the file system keeps such."""
+    try:
+        os.setxattr(handle, name, value)
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL):
+            raise
+
+
+class Command(Exception):
+    """A command did not do what it was asked to."""
+
+
+def run(argv: list[str]) -> str:
+    """Run one command; returns what it printed.
+
+    Raises:
+        Command: it failed, does not end, or does not exist.
+    """
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_ENVIRONMENT,
+            timeout=SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Command("{0}: {1}".format(" ".join(argv), error)) from error
+    said = done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode:
+        raise Command("{0}: {1}".format(" ".join(argv), said[-400:] or done.returncode))
+    return said
+
+
+def perform(tree: Tree, step: dict[str, Any], command: Any = run) -> None:
+    """Carry out one plain step: `run` a command, or `put` a text into a file of the kernel.
+
+    What a command of `try` comes to does not matter.
+
+    Raises:
+        Command: it did not work.
+    """
+    if "try" in step:
+        with contextlib.suppress(Command):
+            command(list(step["try"]))
+        return
+    if "run" in step:
+        command(list(step["run"]))
+        return
+    path, text = step["put"]
+    if not path.startswith(("/proc/sys/", "/sys/")) or ".." in path.split("/"):
+        raise Command("{0} is no setting of the kernel".format(path))
+    try:
+        with open(tree.root.rstrip("/") + path, "w", encoding="ascii") as stream:
+            stream.write(text + "\n")
+    except OSError as error:
+        raise Command("{0}: {1}".format(path, error.strerror)) from error
+
+
+class Undone:
+    """What an undo did, and what it left."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.left: list[str] = []
+        self.wrong: list[str] = []
+
+    def record(self) -> dict[str, list[str]]:
+        """It as plain data."""
+        return {"done": self.done, "left": self.left, "wrong": self.wrong}
+
+
+def read_journal(folder: str) -> dict[str, Any]:
+    """The journal of one pass.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
+    with open(os.path.join(folder, "journal.json"), encoding="utf-8") as stream:
+        body = json.load(stream)
+    if not isinstance(body, dict) or body.get("schema") != "holdfast.hardening/1":
+        raise ValueError("{0}: not a journal of this version".format(folder))
+    return body
+
+
+def same(seen: Seen, record: dict[str, Any]) -> bool:
+    """Whether a place is as a journal describes it."""
+    if seen.kind != record["kind"]:
+        return False
+    if seen.kind == "link":
+        return seen.target == str(record["target"])
+    if seen.kind in ("file", "directory"):
+        rights = (seen.mode, seen.uid, seen.gid)
+        if rights != (record["mode"], record["uid"], record["gid"]):
+            return False
+    wanted = record.get("sha256")
+    return wanted is None or (
+        seen.data is not None and hashlib.sha256(seen.data).hexdigest() == wanted
+    )
+
+
+def put_back(
+    tree: Tree, folder: str, entry: dict[str, Any], report: Undone, *, check: bool, force: bool
+) -> None:
+    """Bring one place back to what it was before the journal's pass."""
+    path, before, after = entry["path"], entry["before"], entry["after"]
+    now = tree.look(path, data="sha256" in before or "sha256" in after, follow=False)
+    if same(now, before):
+        return
+    if not same(now, after) and not force:
+        report.left.append("{0}: somebody changed it since".format(path))
+        return
+    report.done.append(
+        "{0} {1}".format("remove" if before["kind"] == "absent" else "put back", path)
+    )
+    if check:
+        return
+    kind = before["kind"]
+    if kind == "absent":
+        tree.remove(path)
+    elif kind == "link":
+        tree.link(path, before["target"])
+    elif "backup" in entry:
+        data = backup(folder, entry)
+        extra = {
+            name: base64.b64decode(value) for name, value in before.get("attributes", {}).items()
+        }
+        rights = (before["mode"], before["uid"], before["gid"])
+        tree.replace(path, data, rights, extra)
+    elif kind == "directory" and now.kind == "absent":
+        tree.folder(path, before["mode"], before["uid"], before["gid"])
+    else:
+        tree.rights(now, before["mode"], before["uid"], before["gid"])
+
+
+def backup(folder: str, entry: dict[str, Any]) -> bytes:
+    """The bytes that a file had.
+
+    Raises:
+        Command: the copy is damaged.
+    """
+    with open(os.path.join(folder, entry["backup"]), "rb") as stream:
+        data = stream.read()
+    if hashlib.sha256(data).hexdigest() != entry["before"]["sha256"]:
+        raise Command("{0}: its copy in {1} is damaged".format(entry["path"], folder))
+    return data
+
+
+def undo(
+    folder: str,
+    tree: Tree,
+    *,
+    check: bool = False,
+    force: bool = False,
+    offline: bool = False,
+    command: Any = run,
+) -> Undone:
+    """Put back what one pass changed: its files, then its settings, then what must be reloaded.
+
+    Doing it twice does no harm. What somebody changed since stays as it is, unless `force`.
+
+    Raises:
+        OSError, ValueError: the journal cannot be read.
+    """
+    body = read_journal(folder)
+    report = Undone()
+    for entry in reversed(body["files"]):
+        try:
+            put_back(tree, folder, entry, report, check=check, force=force)
+        except (OSError, Command) as error:
+            report.wrong.append("{0}: {1}".format(entry["path"], error))
+    for act in reversed(body["acts"]):
+        if offline or not act["undo"]:
+            continue
+        report.done.append("undo: {0}".format(act["words"]))
+        _steps(tree, act["undo"], report, check, command)
+    for reload in () if offline else body["reloads"]:
+        report.done.append(reload["words"])
+        _steps(tree, reload["steps"], report, check, command)
+    return report
+
+
+def _steps(
+    tree: Tree, steps: list[dict[str, Any]], report: Undone, check: bool, command: Any
+) -> None:
+    if check:
+        return
+    try:
+        for step in steps:
+            perform(tree, step, command)
+    except Command as error:
+        report.wrong.append(str(error))
+
+
+def write_mark(folder: str, name: str, body: dict[str, Any]) -> None:
+    """Write a small JSON file beside a journal, whole or not at all."""
+    path = os.path.join(folder, name)
+    fresh = path + ".new"
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        json.dump(body, stream, indent=1, sort_keys=True)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(handle)
+    os.rename(fresh, path)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def claim(home: str) -> dict[str, Any] | None:
+    """Take the marker of an armed undo, so that nobody can cancel it any more; None: cancelled.
+
+    An undo that was killed on its way is taken up again.
+    """
+    firing = os.path.join(home, FIRING)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(os.path.join(home, MARKER), firing)
+    try:
+        with open(firing, encoding="utf-8") as stream:
+            body = json.load(stream)
+    except FileNotFoundError:
+        return None
+    return body if isinstance(body, dict) else {}
+
+
+def fire(home: str, tree: Tree, command: Any = run) -> Undone | None:
+    """Carry out the undo that is armed in `home`; None when it was cancelled."""
+    armed = claim(home)
+    if armed is None:
+        return None
+    folder = os.path.join(home, *str(armed["folder"]).split("/")[-2:])
+    report = undo(folder, tree, force=True, command=command)
+    mark = {"at": int(time.time()), "by": "the node itself, at its deadline"}
+    write_mark(folder, "undone.json", {**mark, **report.record()})
+    os.unlink(os.path.join(home, FIRING))
+    return report
+
+
+def main(argv: list[str]) -> int:
+    """Carry out the armed undo of a journals' home; the timer calls this."""
+    report = fire(argv[1], Tree())
+    if report is None:
+        sys.stderr.write("nothing is armed\n")
+        return 0
+    for line in [*report.done, *report.left, *report.wrong]:
+        sys.stderr.write(line + "\n")
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
