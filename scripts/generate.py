@@ -11,10 +11,13 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from provision.core.files import write_whole
+from provision.policy.reference import files_page
+from provision.policy.schema import published as policy_schema
 from provision.rack.reference import page as inventory_page
 from provision.rack.schema import published as inventory_schema
 
@@ -204,6 +207,20 @@ def _type(part: dict[str, Any], schema: dict[str, Any]) -> str:
     return kind + (f", at least {part['minimum']}" if "minimum" in part else "")
 
 
+def policy_pages() -> dict[str, Callable[[], str]]:
+    """docs/reference/profile-NAME.md and overlay-NAME.md, from the data that ships."""
+    from provision.policy.load import load_policy
+    from provision.policy.reference import overlay_page, profile_page
+
+    policy = load_policy()
+    pages: dict[str, Callable[[], str]] = {}
+    for profile in policy.profiles.values():
+        pages[f"docs/reference/profile-{profile.id}.md"] = partial(profile_page, policy, profile)
+    for overlay in policy.overlays.values():
+        pages[f"docs/reference/overlay-{overlay.id}.md"] = partial(overlay_page, overlay)
+    return pages
+
+
 def _children(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     from provision.cli.main import leaves
 
@@ -221,6 +238,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/stack-lock.md": stack_page,
     "docs/reference/roles.md": roles_page,
     "docs/reference/cli.md": cli_page,
+    "provision/policy/policy.schema.json": policy_schema,
+    "docs/reference/controls.md": files_page,
 }
 
 
@@ -230,7 +249,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     stale = []
-    for name, make in PAGES.items():
+    for name, make in {**PAGES, **policy_pages()}.items():
         path, text = ROOT / name, make()
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue

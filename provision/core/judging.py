@@ -191,8 +191,8 @@ def _say(subject: Subject, inner: KeyPath, kinds: list[Any], detail: ErrorDetail
         return _Complaint("out-of-range", f"{what} is a finite number, not {shown(given)}")
     if error in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
         return _choice(what, detail)
-    if error in ("too_short", "string_too_short"):
-        return _Complaint("empty", f"{what} must not be empty")
+    if error in ("too_short", "string_too_short", "string_too_long"):
+        return _length(what, context)
     return _Complaint("bad-value", f"{what}: {detail['msg']}")
 
 
@@ -216,6 +216,15 @@ def _choice(what: str, detail: ErrorDetails) -> _Complaint:
     given = detail["input"] if error == "literal_error" else context["tag"]
     message = f"{what} cannot be {shown(given)}"
     return _Complaint("unknown-value", message, suggest(str(given), choices))
+
+
+def _length(what: str, context: dict[str, Any]) -> _Complaint:
+    least, most = context.get("min_length"), context.get("max_length")
+    if most is not None:
+        return _Complaint("too-long", f"{what} has at most {most} characters")
+    if least == 1:
+        return _Complaint("empty", f"{what} must not be empty")
+    return _Complaint("too-short", f"{what} has at least {least} characters")
 
 
 def _quote(given: object) -> str:

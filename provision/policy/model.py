@@ -80,9 +80,9 @@ class References(Model):
 class Condition(Model):
     """What has to be on a node for the control to mean anything: all of what is said."""
 
-    package: Word | None = None
-    unit: Unit | None = None
-    path: File | None = None
+    package: Word | None = Field(default=None, description="This package is installed.")
+    unit: Unit | None = Field(default=None, description="This unit exists.")
+    path: File | None = Field(default=None, description="This file or folder exists.")
 
     @model_validator(mode="after")
     def _something(self) -> Condition:
@@ -94,20 +94,22 @@ class Condition(Model):
 class Control(Model):
     """One security requirement, as data."""
 
-    id: Identifier
-    title: Title
-    rationale: Prose
+    id: Identifier = Field(description="Its name for ever: waivers and verdicts hold it.")
+    title: Title = Field(description="What holds when it is applied, in a sentence.")
+    rationale: Prose = Field(description="Why that is worth having.")
     levels: dict[Release, Some[ProfileName]] = Field(
         description="In which profiles it is, for each release."
     )
-    references: dict[Release, References] = Field(default={})
+    references: dict[Release, References] = Field(
+        default={}, description="Where benchmarks say the same, for each release."
+    )
     kinds: Some[Kind] = Field(default=KINDS, description="Where it can be applied.")
     phase: Phase = Field(default="hardening", description="In which role's turn it is applied.")
     when: Condition | None = Field(default=None, description="Only where this is on the node.")
     reboot: bool = Field(default=False, description="Whether it takes effect at the next boot.")
     gpu: Prose | None = Field(default=None, description="What it does to a host with GPUs.")
     undo: Prose | None = Field(default=None, description="Why it cannot be undone.")
-    resources: Listing[AnyResource] = ()
+    resources: Listing[AnyResource] = Field(default=(), description="What it wants of a node.")
     not_automated: Prose | None = Field(
         default=None, description="Why there are no resources, and what a person has to do."
     )
@@ -150,27 +152,29 @@ class Control(Model):
 class Benchmark(Model):
     """What a profile follows in one release, and what SCAP content calls it."""
 
-    family: Literal["cis", "stig"]
-    name: Title
-    version: Title
-    scap_profile: ScapProfile
+    family: Literal["cis", "stig"] = Field(description="Whose numbers the profile shows.")
+    name: Title = Field(description="Its name.")
+    version: Title = Field(description="The version that controls and deviations were held to.")
+    scap_profile: ScapProfile = Field(description="The profile's id in SCAP content.")
 
 
 class Profile(Model):
     """A named set of controls; which controls say themselves."""
 
-    id: ProfileName
-    title: Title
-    description: Prose
-    benchmark: dict[Release, Benchmark]
+    id: ProfileName = Field(description="Its name in inventories.")
+    title: Title = Field(description="What it is, in a few words.")
+    description: Prose = Field(description="Whom it is for, and what it costs.")
+    benchmark: dict[Release, Benchmark] = Field(
+        description="What it follows; a release that is not here has no such profile."
+    )
 
 
 class When(Model):
     """Where a deviation holds: everywhere that is not excluded by one of these."""
 
-    releases: Listing[Release] = ()
-    profiles: Listing[ProfileName] = ()
-    kinds: Listing[Kind] = ()
+    releases: Listing[Release] = Field(default=(), description="Any of these releases.")
+    profiles: Listing[ProfileName] = Field(default=(), description="Any of these profiles.")
+    kinds: Listing[Kind] = Field(default=(), description="Any of these kinds of node.")
     traits: Listing[Identifier] = Field(
         default=(), description="What the node must be or do; all of them."
     )
@@ -179,9 +183,9 @@ class When(Model):
 class Deviation(Model):
     """One deviation from a control: it is left out, replaced, or gets more."""
 
-    control: Identifier
-    when: When = When()
-    reason: Prose
+    control: Identifier = Field(description="The control that it deviates from.")
+    when: When = Field(default=When(), description="Where it holds; everywhere without it.")
+    reason: Prose = Field(description="Why the control cannot stand as it is.")
     compensation: Prose = Field(description="What is there in the control's stead.")
     reviewed: dict[Release, dict[Literal["cis", "stig"], str]] = Field(
         description="The version of each benchmark that this was reviewed for."
@@ -208,8 +212,8 @@ class Deviation(Model):
 class Trait(Model):
     """Something that a node is or does, on which deviations may depend."""
 
-    id: Identifier
-    meaning: Prose
+    id: Identifier = Field(description="Its name.")
+    meaning: Prose = Field(description="What it means for a node to have it.")
     derived: bool = Field(
         default=False,
         description="Whether the inventory shows it; otherwise the site says it as a feature.",
@@ -219,11 +223,11 @@ class Trait(Model):
 class Overlay(Model):
     """A named set of deviations. A site adopts it with owner and expiry."""
 
-    id: ProfileName
-    title: Title
-    description: Prose
-    traits: Listing[Trait] = ()
-    deviations: Some[Deviation]
+    id: ProfileName = Field(description="Its name in inventories.")
+    title: Title = Field(description="What it is for, in a few words.")
+    description: Prose = Field(description="Whom it is for, and where its limits are.")
+    traits: Listing[Trait] = Field(default=(), description="On what its deviations may depend.")
+    deviations: Some[Deviation] = Field(description="What is done otherwise.")
 
 
 class ControlsFile(Model):
