@@ -33,7 +33,7 @@ def get(folder, monkeypatch):
     monkeypatch.setattr(origin.Handler, "log_message", lambda *args: None)
     handler = partial(origin.Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
 
         def ask(path: str, method: str = "GET") -> tuple[int, bytes]:
