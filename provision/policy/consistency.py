@@ -9,7 +9,7 @@ from provision.core.judging import Part
 from provision.core.names import suggest
 from provision.core.problems import Problem
 from provision.core.yamlpos import KeyPath, shown
-from provision.policy.model import RELEASES, Control, Deviation, Release
+from provision.policy.model import RELEASES, Control, Deviation, References, Release
 from provision.policy.resources import AnyResource
 
 if TYPE_CHECKING:
@@ -91,24 +91,22 @@ def _pairs(policy: Policy) -> Iterator[tuple[Release, str, list[Control]]]:
 
 def _rules(policy: Policy) -> Iterator[Problem]:
     """SCAP rules that two controls of one profile answer, where neither says that it shares."""
-    seen: set[tuple[str, str, Release, str]] = set()
+    said: set[tuple[str, Release, str]] = set()
     for release, _, controls in _pairs(policy):
         owners: dict[str, Control] = {}
         shared: dict[str, Control] = {}
         for control in controls:
-            references = control.references.get(release)
-            for rule in references.rules if references else ():
-                owner = owners.setdefault(rule, control)
-                key = (owner.id, control.id, release, rule)
-                if owner is not control and key not in seen:
-                    seen.add(key)
-                    yield _rule_twice(policy, owner, control, (release, rule))
-            for rule in references.shared if references else ():
-                shared[rule] = control
+            references = control.references.get(release, References())
+            for rule in references.rules:
+                first = owners.get(rule)
+                if first is not None and (control.id, release, rule) not in said:
+                    said.add((control.id, release, rule))
+                    yield _rule_twice(policy, first, control, (release, rule))
+                owners.setdefault(rule, control)
+            shared |= dict.fromkeys(references.shared, control)
         for rule, control in shared.items():
-            key = (control.id, "", release, rule)
-            if rule not in owners and key not in seen:
-                seen.add(key)
+            if rule not in owners and (control.id, release, rule) not in said:
+                said.add((control.id, release, rule))
                 message = f"no other control answers the rule {rule!r} in {release}"
                 inner = ("references", release, "shared")
                 yield policy.place("control", control.id).problem(

@@ -53,14 +53,15 @@ class Coverage:
     """Every rule that a SCAP profile selects, in the benchmark's order.
 
     `strangers` are rules that a control of the profile answers and the SCAP profile does not
-    select: they do no harm, and no verdict will show them.
+    select, each with that control and whether the data stream has the rule at all: they do no
+    harm, and no verdict will show them.
     """
 
     benchmark: str
     version: str
     scap_profile: str
     rules: tuple[Covered, ...]
-    strangers: tuple[tuple[str, str], ...] = ()
+    strangers: tuple[tuple[str, str, bool], ...] = ()
 
     def count(self, state: State) -> int:
         """How many rules stand at `state`."""
@@ -82,7 +83,9 @@ class Coverage:
             "total": len(self.rules),
             "counts": {state.value: self.count(state) for state in State},
             "rules": [rule.to_json() for rule in self.rules],
-            "strangers": [{"rule": r, "control": c} for r, c in self.strangers],
+            "strangers": [
+                {"rule": r, "control": c, "in_datastream": known} for r, c, known in self.strangers
+            ],
         }
 
 
@@ -151,8 +154,7 @@ def _elsewhere(policy: Policy, resolution: Resolution, rule: str) -> Standing:
 
 def _strangers(
     standing: dict[str, Standing], benchmark: ScapBenchmark, selected: set[str]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str, bool]]:
     for rule, (_, control, _) in standing.items():
         if rule not in selected:
-            known = RULE + rule in benchmark.rules
-            yield rule if known else f"{rule} (not in the data stream)", control or ""
+            yield rule, control or "", RULE + rule in benchmark.rules

@@ -156,8 +156,9 @@ def covered(found: Coverage, name: str) -> Iterator[str]:
     if found.strangers:
         yield ""
         yield "answered by a control, and not selected by the SCAP profile"
-        for rule_id, control in found.strangers:
-            yield from _item(f"  {rule_id}  ", control)
+        for rule_id, control, known in found.strangers:
+            yield f"  {rule_id}"
+            yield f"      {control}" + ("" if known else "; not in the data stream")
 
 
 def _why(rule: Covered) -> str:
