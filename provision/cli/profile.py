@@ -116,8 +116,10 @@ def _asked(args: argparse.Namespace) -> _Asked:
         return _Asked(load_policy())
     from provision.cli.inputs import load_rack
 
-    rack = load_rack(args.inventory).rack
-    return _Asked(load_policy(rack.controls), rack)
+    inputs = load_rack(args.inventory)
+    # An inventory that asks for no security has none read.
+    policy = inputs.policy if inputs.policy.profiles else load_policy(inputs.rack.controls)
+    return _Asked(policy, inputs.rack)
 
 
 def _list(args: argparse.Namespace) -> ExitCode:

@@ -96,6 +96,24 @@ _MODELS: dict[str, type[Control | Profile | Overlay]] = {
 _WORDS = {"controls": "control", "profile": "profile", "overlay": "overlay"}
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file changes."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _document(
+    path: Path, name: str, stamp: tuple[int, int]
+) -> tuple[YamlDocument | None, list[Problem]]:
+    """A file as it was at `stamp`; the same files are read for an inventory and for a run."""
+    del stamp
+    return load_yaml(path, name)
+
+
 class _Reader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -134,7 +152,7 @@ class _Reader:
                 message = f"more than {MAX_FILES} files; is this the folder?"
                 self.problems.append(Problem("too-many-files", message, where=str(path.parent)))
             return
-        document, problems = load_yaml(path, name)
+        document, problems = _document(path, name, _stamp(path))
         self.problems += problems
         if document is None:
             return
