@@ -145,8 +145,9 @@ class Sshd(Resource):
     type: Literal["sshd"]
     option: Word = Field(examples=["PermitRootLogin"])
     value: Scalar
-    main: bool = Field(
-        default=False, description="It stands in /etc/ssh/sshd_config too, where some look only."
+    main: Line | None = Field(
+        default=None,
+        description="What /etc/ssh/sshd_config says too, where some look only; ours holds.",
     )
 
     def wants(self) -> Iterator[Want]:

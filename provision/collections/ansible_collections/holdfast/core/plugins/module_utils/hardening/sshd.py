@@ -27,12 +27,16 @@ _MATCH = re.compile(r"^\s*match\b", re.IGNORECASE)
 SCHEMA = {
     "option": Field(str, required=True, pattern=r"^[A-Za-z0-9]+\Z"),
     "value": LINE,
-    "main": Field(bool),
+    "main": Field(str),
 }
 
 
 class Sshd(Type):
-    """`option` and `value`, as sshd_config writes them."""
+    """`option` and `value`, as sshd_config writes them.
+
+    `main` is a value for sshd_config itself, which some rules look at only. What is read first
+    holds, so that it has no effect beside ours.
+    """
 
     name = "sshd"
     ours = OURS
@@ -43,19 +47,19 @@ class Sshd(Type):
         """Read all files of the server once."""
         agreed(wants, "option", "value")
         self.kept = parse(self.node.text(OURS) or "")
-        self.others = [MAIN, *(p for p in self.node.files(FOLDER, ".conf") if p != OURS)]
+        self.elsewhere = [MAIN, *(p for p in self.node.files(FOLDER, ".conf") if p != OURS)]
 
     def read(self, want: Want) -> dict[str, Any]:
         """What our file says, and which others say something else."""
-        option, value = want["option"], want["value"]
+        option, said = want["option"], want.get("main")
         main = self.node.text(MAIN) or ""
         return {
-            "main": not want.get("main") or (option.lower(), plain(value)) in in_force(main),
+            "main": said is None or (option.lower(), plain(said)) in in_force(main),
             "kept": self.kept.get(option.lower()),
             "conflicts": [
                 path
-                for path in self.others
-                if contradicting(self.node.text(path) or "", option, value)
+                for path in self.elsewhere
+                if contradicting(self.node.text(path) or "", option, _said_in(want, path))
             ],
         }
 
@@ -64,6 +68,7 @@ class Sshd(Type):
         line = "{0} {1}".format(want["option"], want["value"])
         words = [] if seen["kept"] == want["value"] else ["set {0} in {1}".format(line, OURS)]
         if not seen["main"]:
+            line = "{0} {1}".format(want["option"], want["main"])
             words.append("set {0} in {1}".format(line, MAIN))
         return words + [
             "put another {0} out of force in {1}".format(want["option"], path)
@@ -74,12 +79,13 @@ class Sshd(Type):
         """Stage the other files."""
         for path in seen["conflicts"]:
             lines = texts.lines_of(self.node.text(path) or "")
-            for number in contradicting(texts.joined(lines), want["option"], want["value"]):
+            value = _said_in(want, path)
+            for number in contradicting(texts.joined(lines), want["option"], value):
                 lines[number] = texts.commented(lines[number])
             self.node.write(path, texts.joined(lines))
         if not seen["main"]:
             text = self.node.text(MAIN) or ""
-            line = "{0} {1}".format(want["option"], want["value"])
+            line = "{0} {1}".format(want["option"], want["main"])
             self.node.write(MAIN, before_match(text, line))
 
     def finish(self, wants: list[Want]) -> list[tuple[str, str]]:
@@ -149,6 +155,12 @@ def contradicting(text: str, option: str, value: str) -> list[int]:
         for number, name, said in options(text)
         if name.lower() == option.lower() and plain(said) != plain(value)
     ]
+
+
+def _said_in(want: Want, path: str) -> str:
+    """The value that a file may say; the main file's own is read after ours and has no effect."""
+    value: str = want.get("main", want["value"]) if path == MAIN else want["value"]
+    return value
 
 
 def plain(value: str) -> str:

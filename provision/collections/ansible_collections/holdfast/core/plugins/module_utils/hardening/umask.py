@@ -19,6 +19,9 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
 SHELLS = ("/etc/bashrc", "/etc/profile")
 DROP_INS = "/etc/profile.d"
 LOGIN = "/etc/login.defs"
+PROFILE = "/etc/profile"
+# In a login shell's files a line that only sometimes sets the umask is not enough.
+_ALWAYS = re.compile(r"^\s*umask\s+[0-7]{3,4}\b")
 _UMASK = re.compile(r"^(?P<before>[^#\n]*\bumask\s+)(?P<value>[0-7]{3,4})\b(?P<after>.*)$")
 SCHEMA = {"value": Field(str, required=True, pattern=MODE.pattern)}
 
@@ -38,13 +41,14 @@ class Umask(Type):
         mask = octal(want["value"])
         word = "{0:03o}".format(mask)
         found = {}
-        for path in [*SHELLS, *self.node.files(DROP_INS, ".sh")]:
+        drop_ins = self.node.files(DROP_INS, ".sh")
+        for path in [*SHELLS, *drop_ins]:
             text = self.node.text(path)
             if text is None:
                 continue
             edited = stricter(text, mask)
-            if path in SHELLS and not any(_UMASK.match(line) for line in texts.lines_of(text)):
-                edited = texts.joined([*texts.lines_of(text), "umask " + word])
+            if path in SHELLS and not self._said(path, drop_ins):
+                edited = texts.joined([*texts.lines_of(edited), "umask " + word])
             if edited != text:
                 found[path] = edited
         login = self.node.text(LOGIN)
@@ -54,6 +58,13 @@ class Umask(Type):
             if not right:
                 found[LOGIN] = texts.with_setting(login, "UMASK", word, "space")
         return found
+
+    def _said(self, path: str, drop_ins: list[str]) -> bool:
+        """Whether a file sets the umask; /etc/profile may leave it to what it reads."""
+        meant = [path, *drop_ins] if path == PROFILE else [path]
+        pattern = _ALWAYS if path == PROFILE else _UMASK
+        lines = [line for p in meant for line in texts.lines_of(self.node.text(p) or "")]
+        return any(pattern.match(line) for line in lines)
 
     def diff(self, want: Want, seen: dict[str, str]) -> list[str]:
         """Each file."""
