@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provision.cli import restore
 from provision.cli.output import print_document
 from provision.core.exitcodes import ExitCode
 from provision.core.names import suggest
@@ -82,6 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument(
             "--node", metavar="NODE", help="a node of the inventory, as which to be judged"
         )
+    restore.configure(actions)
     for action in (listed, show, explain, tailoring):
         action.add_argument("--inventory", metavar="INVENTORY", type=Path, help=_INVENTORY)
 
@@ -97,6 +99,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         "show": _show,
         "explain": _explain,
         "tailoring": _tailoring,
+        "restore": restore.run,
     }
     return actions[args.action](args)
 

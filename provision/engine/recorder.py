@@ -121,7 +121,7 @@ class Recorder:
             tally.reboot = [str(reason) for reason in line["reboot"]]
             tally.left = tally.left or opened.phase == "node_restart"
         kept = ("task", "path", "status", "changes", "depends", "message", "check", "seconds")
-        extra = ("ignored", "holder", "reboot")
+        extra = ("ignored", "holder", "reboot", "notes", "left")
         data = {k: line.get(k) for k in kept} | {k: line[k] for k in extra if k in line}
         self._emit("task.end", line, data=data)
         if opened.phase in INTERNAL and status != "failed":

@@ -41,6 +41,8 @@ LEFTOVER_WAIT_S = 20.0
 """How long an ansible process of a killed run may take to end by itself."""
 
 MAX_FORKS = 50
+WRITERS = ("up", "restore")
+"""Verbs that change nodes, of which one at a time works on a rack."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Session:
             "controller": controller_name(),
         }
         path = state_home() / "locks" / f"{request.rack.name}.lock"
-        self._lock = FileLock(path, holder) if request.verb == "up" else None
+        self._lock = FileLock(path, holder) if request.verb in WRITERS else None
         self.sink: EventSink = watcher
         self.ssh = SshSettings(self.folder.known_hosts)
 

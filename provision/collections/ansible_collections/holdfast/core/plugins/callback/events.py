@@ -38,7 +38,7 @@ from ansible.plugins.callback import CallbackBase
 
 MESSAGE_LIMIT = 500
 CHANGE_LIMIT = 200
-CHANGES_LIMIT = 100
+CHANGES_LIMIT = 1000
 HOLDER_FIELDS = ("run", "controller", "pid", "since", "command")
 
 
@@ -140,6 +140,10 @@ class CallbackModule(CallbackBase):
         holder = body.get("holdfast_lock_holder")
         if isinstance(holder, dict):
             event["holder"] = {k: _plain(holder.get(k)) for k in HOLDER_FIELDS}
+        for key in ("notes", "left"):
+            said = body.get("holdfast_" + key)
+            if isinstance(said, list) and said:
+                event[key] = [_text(line)[:CHANGE_LIMIT] for line in said[:CHANGES_LIMIT]]
         reboot = body.get("holdfast_reboot")
         if isinstance(reboot, list) and reboot:
             event["reboot"] = [_text(reason) for reason in reboot]

@@ -4,14 +4,28 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.core.plugins.module_utils.hardening import guard, journal
+from ansible_collections.holdfast.core.plugins.module_utils.hardening import journal
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.apply import Pass
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.guard import (
+    Guard,
+    logged_in,
+)
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Node, Refused
-from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import Tree, undo
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.refusal import (
+    Reached,
+    refusals,
+)
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import (
+    Command,
+    Tree,
+    Undone,
+    undo,
+)
 from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome
 
 DOCUMENTATION = r"""
@@ -50,6 +64,12 @@ options:
     type: list
     elements: str
     default: []
+  notes:
+    description:
+      - What was changed beside this and cannot be undone by it, in words; kept in the journal.
+    type: list
+    elements: str
+    default: []
   offline:
     description: Change files and links only, for an image build.
     type: bool
@@ -75,6 +95,10 @@ options:
         description: Whether the user logs in with a password.
         type: bool
         default: false
+      port:
+        description: The port that is connected to; 0 where that does not matter.
+        type: int
+        default: 0
   deadline:
     description:
       - Seconds after which the node undoes the pass by itself, unless it is told that a login
@@ -127,6 +151,11 @@ not_applicable:
   description: Controls that mean nothing on this node, and why.
   returned: always
   type: dict
+skipped:
+  description: Places that somebody other than root could have prepared, and that were left alone.
+  returned: always
+  type: list
+  elements: str
 journal:
   description: The folder of the undo journal.
   returned: when something was changed
@@ -142,6 +171,7 @@ ARGUMENTS = {
     },
     "run": {"type": "str", "default": ""},
     "pending": {"type": "list", "elements": "str", "default": []},
+    "notes": {"type": "list", "elements": "str", "default": []},
     "offline": {"type": "bool", "default": False},
     "guard": {
         "type": "dict",
@@ -150,6 +180,7 @@ ARGUMENTS = {
             "become": {"type": "bool", "default": True},
             "become_password": {"type": "bool", "default": False},
             "password": {"type": "bool", "default": False},
+            "port": {"type": "int", "default": 0},
         },
     },
     "deadline": {"type": "int", "default": 0},
@@ -179,8 +210,11 @@ def main() -> None:
     params = module.params
     pending = frozenset(params["pending"] if module.check_mode else ())
     node = Node(Tree(params["root"]), offline=params["offline"], pending=pending)
+    node.notes += params["notes"]
     found = Pass(node, params["phase"])
     home = params["home"] if params["root"] == "/" else params["root"] + params["home"]
+    guard = Guard(home, node.tree)
+    unproven = None if params["offline"] else adopt(outcome, guard)
     older = look(outcome, found, params, home)
     for change in found.announce():
         outcome.add(change)
@@ -194,12 +228,39 @@ def main() -> None:
     values: dict[str, Any] = {
         "waiting": node.waiting,
         "not_applicable": found.not_applicable,
+        "skipped": node.skipped,
     }
-    if outcome.changes and not module.check_mode:
-        values["journal"] = write(outcome, found, params, home)
     if not module.check_mode:
+        if unproven is not None:
+            keep(outcome, guard)
+        if found.announce() or node.notes:
+            values["journal"] = write(outcome, found, params, guard)
         found.end(older)
     outcome.exit(**values)
+
+
+def adopt(outcome: Outcome, guard: Guard) -> dict[str, Any] | None:
+    """What an earlier run armed and did not come to cancel: our own login may prove it."""
+    armed = guard.armed()
+    if armed is None:
+        return None
+    left = max(0, int(armed.get("deadline", 0) - time.time()))
+    if armed["firing"] or logged_in() <= armed["at"]:
+        outcome.fail(
+            "run {0} changed how one logs in here and no login has proven it yet; the node puts "
+            "that back within {1} s".format(armed["run"], left),
+            "run this again after that",
+        )
+    outcome.add("keep the access changes of run {0}, which this login proves".format(armed["run"]))
+    return armed
+
+
+def keep(outcome: Outcome, guard: Guard) -> None:
+    """Cancel the undo that an earlier run armed."""
+    if not guard.cancel():
+        outcome.fail(
+            "the node has just put back the access changes of an earlier run", "run this again"
+        )
 
 
 def look(outcome: Outcome, found: Pass, params: dict[str, Any], home: str) -> list[journal.Entry]:
@@ -207,14 +268,14 @@ def look(outcome: Outcome, found: Pass, params: dict[str, Any], home: str) -> li
     try:
         found.look(params["controls"])
         if not found.wrong:
-            found.wrong += guard.refusals(found.node, params["guard"])
+            found.wrong += refusals(found.node, reached(params["guard"]))
     except Refused as error:
         found.wrong.append("{0} ({1})".format(error, error.hint) if error.hint else str(error))
     if found.wrong:
-        more = len(found.wrong) - 1
+        more = len(found.wrong) - 5
         outcome.fail(
             "nothing was changed: {0}{1}".format(
-                "; ".join(found.wrong[:5]), " and {0} more".format(more - 4) if more > 4 else ""
+                "; ".join(found.wrong[:5]), " and {0} more".format(more) if more > 0 else ""
             ),
             "mend the control or the node, or waive the control",
             wrong=found.wrong,
@@ -222,26 +283,39 @@ def look(outcome: Outcome, found: Pass, params: dict[str, Any], home: str) -> li
     return found.owed(home)
 
 
-def write(outcome: Outcome, found: Pass, params: dict[str, Any], home: str) -> str:
+def reached(given: dict[str, Any] | None) -> Reached | None:
+    """How we got here; sudo says who it was where nobody else does."""
+    if given is not None:
+        return Reached(given)
+    user = os.environ.get("SUDO_USER")
+    return Reached({"user": user, "become_password": True}) if user else None
+
+
+def write(outcome: Outcome, found: Pass, params: dict[str, Any], guard: Guard) -> str:
     """Carry out what was announced; on a failure put everything back."""
     run = params["run"] or time.strftime("manual-%Y%m%dT%H%M%SZ", time.gmtime())
-    arm = guard.armed(home, params["deadline"]) if params["deadline"] else None
+    seconds = params["deadline"]
+
+    def arm(entry: journal.Entry) -> None:
+        if seconds:
+            guard.arm(entry, seconds)
+
     try:
-        wrong = found.commit(home, run, labeller(outcome.module), arm)
-    except OSError as error:
+        wrong = found.commit(guard.home, run, labeller(outcome.module), arm)
+    except (OSError, Command) as error:
         outcome.fail(
-            "the undo journal under {0} cannot be written, so nothing was changed: {1}".format(
-                home, error
+            "nothing was changed, because the way back under {0} cannot be laid: {1}".format(
+                guard.home, error
             ),
-            "check that the disk is not full or read-only",
+            "check that the disk is not full or read-only, and that systemd-run works",
         )
     entry = found.entry
     assert entry is not None
     if wrong:
-        back = undo(entry.folder, found.node.tree, force=True, offline=params["offline"])
+        back = undo(entry.folder, found.node.tree, Undone(force=True), offline=params["offline"])
         entry.mark("undone", by="the pass itself", wrong=wrong, left=back.left + back.wrong)
-        if params["deadline"]:
-            guard.disarm(home)
+        if seconds:
+            guard.cancel()
         outcome.fail(
             "{0}; all was put back{1}".format(
                 "; ".join(wrong), ", but " + "; ".join(back.wrong) if back.wrong else ""

@@ -53,17 +53,17 @@ class Pass:
         if self.wrong:
             return
         self.node.ask_packages(_packages(mine))
-        wants: dict[str, list[Want]] = {}
-        for control in mine:
-            for want in self._wanted(control):
-                wants.setdefault(want["type"], []).append(want)
+        types = {resource["type"] for c in mine for resource in c.get("resources", [])}
         others = _others(controls, self.phase)
         self.node.shared["audit keys"] = _audit_keys(controls)
         for name, kind in TYPES.items():
-            if name in wants or self._left_over(kind, others):
-                self._look_type(kind(self.node, others.get(name)), wants.get(name, []))
+            if name in types or self._left_over(kind, others):
+                wants = [w for c in mine for w in self._wanted(c, name)]
+                self._look_type(kind(self.node, others.get(name)), wants)
         for finish in self.node.ends:
             finish()
+        kept = {c["id"]: c["undo"] for c in mine if c.get("undo") and c["id"] in self.controls}
+        self.node.notes += ["{0}: {1}".format(name, why) for name, why in kept.items()]
         self._reloads()
 
     def _left_over(self, kind: type[Type], others: dict[str, list[Want]]) -> bool:
@@ -81,14 +81,14 @@ class Pass:
                     found = problems(kind, TYPES[kind].schema, resource)
                 self.wrong += ["{0}: {1}".format(control.get("id"), what) for what in found]
 
-    def _wanted(self, control: dict[str, Any]) -> list[Want]:
-        why = self._absent(control.get("when"))
+    def _wanted(self, control: dict[str, Any], name: str) -> list[Want]:
+        """A control's resources of one type; what others have staged by now counts as there."""
+        resources = [r for r in control.get("resources", []) if r["type"] == name]
+        why = self._absent(control.get("when")) if resources else None
         if why is not None:
             self.not_applicable[control["id"]] = why
             return []
-        reboot = bool(control.get("reboot"))
-        resources = control.get("resources", [])
-        return [Want(control["id"], resource, reboot) for resource in resources]
+        return [Want(control["id"], r, bool(control.get("reboot"))) for r in resources]
 
     def _absent(self, when: dict[str, str] | None) -> str | None:
         """Why something is not applicable here; None when it is."""

@@ -1,27 +1,145 @@
 # Copyright: Holdfast contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Against locking oneself out: what is refused beforehand, and an undo that fires by itself."""
+"""An undo that fires by itself, unless a login over a new connection cancels it in time."""
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import json
+import os
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.holdfast.core.plugins.module_utils.hardening import journal
-from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Node
+from ansible_collections.holdfast.core.plugins.module_utils.hardening import journal, rescue
+
+TIMER = "holdfast-access-undo"
+BOOT = "/etc/systemd/system/holdfast-access-undo-at-boot.service"
+WANTS = "/etc/systemd/system/multi-user.target.wants/holdfast-access-undo-at-boot.service"
+SCRIPT = "undo.py"
+UNIT = """\
+[Unit]
+Description=Undo an access change that no login has proven
+ConditionPathExists={home}/{marker}
+Before=sshd.service sshd.socket
+
+[Service]
+Type=oneshot
+ExecStart={python} {home}/{script} {home} boot
+"""
+
+Command = Callable[[list[str]], Any]
 
 
-def refusals(node: Node, reached: dict[str, Any] | None) -> list[str]:
-    """Why the staged changes would obviously lock out."""
-    del node, reached
-    return []
+class Guard:
+    """The undo that is armed on a node, if any.
+
+    Args:
+        home: where undo journals are kept.
+        tree: the node's files.
+        command: runs a command, and raises `rescue.Command` when it fails.
+    """
+
+    def __init__(self, home: str, tree: rescue.Tree, command: Command = rescue.run) -> None:
+        self.home = home
+        self.tree = tree
+        self.command = command
+
+    def armed(self) -> dict[str, Any] | None:
+        """What is armed: its run, its folder and its deadline."""
+        for name in (rescue.MARKER, rescue.FIRING):
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                with open(os.path.join(self.home, name), encoding="utf-8") as stream:
+                    body = json.load(stream)
+                return {**body, "firing": name == rescue.FIRING}
+        return None
+
+    def arm(self, entry: journal.Entry, seconds: int) -> None:
+        """Arm the undo of a pass: by a timer, and for a start of the node in between.
+
+        Raises:
+            OSError, rescue.Command: it cannot be armed; nothing was changed yet.
+        """
+        script = os.path.join(self.home, SCRIPT)
+        with open(script + ".new", "w", encoding="utf-8") as stream:
+            stream.write(inspect.getsource(rescue))
+        os.chmod(script + ".new", 0o700)
+        os.rename(script + ".new", script)
+        now = time.time()
+        body = {"folder": entry.folder, "run": entry.run, "at": now, "deadline": now + seconds}
+        rescue.write_mark(self.home, rescue.MARKER, body)
+        try:
+            self._start(seconds)
+        except (OSError, rescue.Command):
+            self.cancel()
+            raise
+
+    def _start(self, seconds: int) -> None:
+        python = sys.executable or "/usr/bin/python3"
+        said = {"home": self.home, "marker": rescue.MARKER, "script": SCRIPT, "python": python}
+        unit = UNIT.format(**said).encode()
+        self.tree.replace(BOOT, unit, (0o644, os.geteuid(), os.getegid()), {})
+        if self.tree.look(os.path.dirname(WANTS)).kind == "absent":
+            self.tree.folder(os.path.dirname(WANTS), 0o755, os.geteuid(), os.getegid())
+        self.tree.link(WANTS, BOOT)
+        argv = ["systemd-run", "--quiet", "--collect", "--unit=" + TIMER]
+        argv += ["--on-active={0}s".format(seconds), "--timer-property=AccuracySec=1s"]
+        self.command([*argv, "--", python, os.path.join(self.home, SCRIPT), self.home])
+
+    def cancel(self) -> bool:
+        """Cancel the undo; False when it has begun, or is done already."""
+        cancelled = os.path.join(self.home, "cancelled.json")
+        try:
+            os.rename(os.path.join(self.home, rescue.MARKER), cancelled)
+        except FileNotFoundError:
+            return False
+        self._clear()
+        os.unlink(cancelled)
+        return True
+
+    def _clear(self) -> None:
+        for path in (WANTS, BOOT):
+            with contextlib.suppress(OSError):
+                self.tree.remove(path)
+        with contextlib.suppress(rescue.Command):
+            self.command(["systemctl", "stop", "--", TIMER + ".timer"])
+
+    def fire(self) -> rescue.Undone | None:
+        """Carry out the undo now; None when nothing is armed."""
+        done = rescue.fire(self.home, self.tree, self.command)
+        self._clear()
+        return done
 
 
-def armed(home: str, deadline: int) -> Callable[[journal.Entry], None]:
-    """What arms the undo once the journal stands."""
-    raise NotImplementedError
+def logged_in(proc: str = "/proc") -> float:
+    """When the login that we work for began, in Unix seconds; now where there is none (a console).
+
+    The time is that of the SSH server's process for this connection.
+    """
+    pid = str(os.getpid()) if proc == "/proc" else "self"
+    for _ in range(64):
+        name, parent, ticks = _stat(proc, pid)
+        if name.startswith("sshd"):
+            return _booted(proc) + ticks / float(os.sysconf("SC_CLK_TCK"))
+        if parent in ("0", pid):
+            break
+        pid = parent
+    return time.time()
 
 
-def disarm(home: str) -> bool:
-    """Cancel the undo; False when it has begun."""
-    raise NotImplementedError
+def _stat(proc: str, pid: str) -> tuple[str, str, int]:
+    """Name, parent and start of a process."""
+    try:
+        with open("{0}/{1}/stat".format(proc, pid), encoding="ascii", errors="replace") as stream:
+            before, _, after = stream.read().rpartition(")")
+    except OSError:
+        return "", "0", 0
+    row = after.split()
+    return before.partition("(")[2], row[1], int(row[19])
+
+
+def _booted(proc: str) -> float:
+    with open("{0}/stat".format(proc), encoding="ascii", errors="replace") as stream:
+        return float(next(line.split()[1] for line in stream if line.startswith("btime ")))

@@ -399,9 +399,16 @@ def perform(tree: Tree, step: dict[str, Any], command: Any = run) -> None:
 
 
 class Undone:
-    """What an undo did, and what it left."""
+    """What an undo did, what it left because somebody changed it since, and what went wrong.
 
-    def __init__(self) -> None:
+    With `check` nothing is done; `thought` then says what places would be like by now, so that
+    several journals in a row come to what they would really come to.
+    """
+
+    def __init__(self, check: bool = False, force: bool = False) -> None:
+        self.check = check
+        self.force = force
+        self.thought: dict[str, dict[str, Any]] = {}
         self.done: list[str] = []
         self.left: list[str] = []
         self.wrong: list[str] = []
@@ -425,37 +432,30 @@ def read_journal(folder: str) -> dict[str, Any]:
     return body
 
 
-def same(seen: Seen, record: dict[str, Any]) -> bool:
+def same(now: dict[str, Any], record: dict[str, Any]) -> bool:
     """Whether a place is as a journal describes it."""
-    if seen.kind != record["kind"]:
-        return False
-    if seen.kind == "link":
-        return seen.target == str(record["target"])
-    if seen.kind in ("file", "directory"):
-        rights = (seen.mode, seen.uid, seen.gid)
-        if rights != (record["mode"], record["uid"], record["gid"]):
+    keys = {"link": ("kind", "target"), "absent": ("kind",)}
+    for key in keys.get(record["kind"], ("kind", "mode", "uid", "gid")):
+        if now.get(key) != record.get(key):
             return False
-    wanted = record.get("sha256")
-    return wanted is None or (
-        seen.data is not None and hashlib.sha256(seen.data).hexdigest() == wanted
-    )
+    return record.get("sha256") in (None, now.get("sha256"))
 
 
-def put_back(
-    tree: Tree, folder: str, entry: dict[str, Any], report: Undone, *, check: bool, force: bool
-) -> None:
+def put_back(tree: Tree, folder: str, entry: dict[str, Any], report: Undone) -> None:
     """Bring one place back to what it was before the journal's pass."""
     path, before, after = entry["path"], entry["before"], entry["after"]
     now = tree.look(path, data="sha256" in before or "sha256" in after, follow=False)
-    if same(now, before):
+    known = report.thought.get(path) or now.record()
+    if same(known, before):
         return
-    if not same(now, after) and not force:
+    if not same(known, after) and not report.force:
         report.left.append("{0}: somebody changed it since".format(path))
         return
     report.done.append(
         "{0} {1}".format("remove" if before["kind"] == "absent" else "put back", path)
     )
-    if check:
+    if report.check:
+        report.thought[path] = {**known, **before}
         return
     kind = before["kind"]
     if kind == "absent":
@@ -491,41 +491,39 @@ def backup(folder: str, entry: dict[str, Any]) -> bytes:
 def undo(
     folder: str,
     tree: Tree,
+    report: Undone,
     *,
-    check: bool = False,
-    force: bool = False,
     offline: bool = False,
+    reload: bool = True,
     command: Any = run,
 ) -> Undone:
     """Put back what one pass changed: its files, then its settings, then what must be reloaded.
 
-    Doing it twice does no harm. What somebody changed since stays as it is, unless `force`.
+    Doing it twice does no harm. What somebody changed since stays as it is, unless the report
+    says otherwise.
 
     Raises:
         OSError, ValueError: the journal cannot be read.
     """
     body = read_journal(folder)
-    report = Undone()
     for entry in reversed(body["files"]):
         try:
-            put_back(tree, folder, entry, report, check=check, force=force)
+            put_back(tree, folder, entry, report)
         except (OSError, Command) as error:
             report.wrong.append("{0}: {1}".format(entry["path"], error))
     for act in reversed(body["acts"]):
         if offline or not act["undo"]:
             continue
         report.done.append("undo: {0}".format(act["words"]))
-        _steps(tree, act["undo"], report, check, command)
-    for reload in () if offline else body["reloads"]:
-        report.done.append(reload["words"])
-        _steps(tree, reload["steps"], report, check, command)
+        _steps(tree, act["undo"], report, command)
+    for again in body["reloads"] if reload and not offline else ():
+        report.done.append(again["words"])
+        _steps(tree, again["steps"], report, command)
     return report
 
 
-def _steps(
-    tree: Tree, steps: list[dict[str, Any]], report: Undone, check: bool, command: Any
-) -> None:
-    if check:
+def _steps(tree: Tree, steps: list[dict[str, Any]], report: Undone, command: Any) -> None:
+    if report.check:
         return
     try:
         for step in steps:
@@ -568,13 +566,16 @@ def claim(home: str) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else {}
 
 
-def fire(home: str, tree: Tree, command: Any = run) -> Undone | None:
-    """Carry out the undo that is armed in `home`; None when it was cancelled."""
+def fire(home: str, tree: Tree, command: Any = run, reload: bool = True) -> Undone | None:
+    """Carry out the undo that is armed in `home`; None when it was cancelled.
+
+    `reload` is false while the node starts, when what would be reloaded does not run yet.
+    """
     armed = claim(home)
     if armed is None:
         return None
     folder = os.path.join(home, *str(armed["folder"]).split("/")[-2:])
-    report = undo(folder, tree, force=True, command=command)
+    report = undo(folder, tree, Undone(force=True), reload=reload, command=command)
     mark = {"at": int(time.time()), "by": "the node itself, at its deadline"}
     write_mark(folder, "undone.json", {**mark, **report.record()})
     os.unlink(os.path.join(home, FIRING))
@@ -582,8 +583,8 @@ def fire(home: str, tree: Tree, command: Any = run) -> Undone | None:
 
 
 def main(argv: list[str]) -> int:
-    """Carry out the armed undo of a journals' home; the timer calls this."""
-    report = fire(argv[1], Tree())
+    """Carry out the armed undo of a journals' home; the timer calls this, and a unit at boot."""
+    report = fire(argv[1], Tree(), reload="boot" not in argv[2:])
     if report is None:
         sys.stderr.write("nothing is armed\n")
         return 0

@@ -1,0 +1,190 @@
+# Copyright: Holdfast contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file imports ansible.plugins and is therefore under the GNU General Public License,
+# version 3 or later; see LICENSES/GPL-3.0-or-later.txt.
+"""Change how one logs in, between two logins that are proven."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+_OPTIONS = frozenset({"controls", "run", "pending", "deadline", "offline"})
+DEADLINE = 120
+TRIES = 4
+PAUSE = 3.0
+SHARED = ("controlmaster", "controlpath", "controlpersist")
+ALONE = "-o ControlMaster=no -o ControlPath=none"
+
+
+class ActionModule(ActionBase):
+    """Wraps hardening and hardening_guard."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Look; prove a login; change; prove a login; keep."""
+        super().run(tmp, task_vars)
+        args = self._task.args
+        unknown = sorted(set(args) - _OPTIONS)
+        if unknown:
+            return failed("unknown option {0}".format(", ".join(unknown)))
+        given = {key: args[key] for key in ("controls", "run", "pending", "offline") if key in args}
+        given.update(phase="access", guard=self._reached())
+        seen = self._look(given, task_vars)
+        if seen.get("failed") or not seen.get("changed") or self._task.check_mode:
+            return seen
+        if args.get("offline"):
+            return self._module("holdfast.core.hardening", given, task_vars)
+        problem = self._prove(task_vars)
+        if problem is not None:
+            return failed(
+                "nothing was changed, because a second login failed already: {0}".format(problem),
+                "mend the login over a new connection: key, account, sudo",
+            )
+        deadline = int(args.get("deadline") or DEADLINE)
+        began = time.monotonic()
+        done = self._module("holdfast.core.hardening", {**given, "deadline": deadline}, task_vars)
+        if done.get("failed") or not done.get("changed"):
+            return done
+        problem = self._keep(task_vars)
+        if problem is None:
+            return done
+        return self._back(problem, deadline - (time.monotonic() - began), task_vars)
+
+    def _reached(self) -> dict[str, Any]:
+        """How we log in and become root, as the module wants to know it."""
+        connection = self._connection
+        become = getattr(connection, "become", None)
+        return {
+            "user": str(_option(connection, "remote_user") or self._play_context.remote_user or ""),
+            "become": become is not None,
+            "become_password": bool(become is not None and _option(become, "become_pass")),
+            "password": bool(_option(connection, "password")),
+            "port": int(_option(connection, "port") or 0),
+        }
+
+    def _look(self, given: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """What would change; nothing is."""
+        before = self._task.check_mode
+        self._task.check_mode = True
+        try:
+            return self._module("holdfast.core.hardening", given, task_vars)
+        finally:
+            self._task.check_mode = before
+
+    @contextlib.contextmanager
+    def _fresh(self) -> Iterator[None]:
+        """Use connections of their own, which no earlier one is shared with."""
+        connection = self._connection
+        shared = _option(connection, "ssh_args")
+        if shared is None:
+            # Not over SSH: each command starts anew there.
+            yield
+            return
+        connection.set_option("ssh_args", alone(str(shared)))
+        try:
+            yield
+        finally:
+            connection.set_option("ssh_args", shared)
+
+    def _prove(self, task_vars: dict[str, Any] | None) -> str | None:
+        """Log in over a fresh connection and become root; what is wrong with that."""
+        del task_vars
+        with self._fresh():
+            try:
+                found = self._low_level_execute_command("id -u")
+            except AnsibleError as error:
+                return " ".join(str(error).split())[:300]
+        if found["rc"] == 0 and found["stdout"].split()[-1:] == ["0"]:
+            return None
+        said = found["stderr"] or found["stdout"]
+        return " ".join(str(said).split())[-300:] or "id -u ended with {0}".format(found["rc"])
+
+    def _keep(self, task_vars: dict[str, Any] | None) -> str | None:
+        """Cancel the undo over a fresh connection, which proves the login; what is wrong."""
+        problem = None
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(PAUSE)
+            with self._fresh():
+                try:
+                    kept = self._module(
+                        "holdfast.core.hardening_guard", {"state": "kept"}, task_vars
+                    )
+                except AnsibleError as error:
+                    problem = " ".join(str(error).split())[:300]
+                    continue
+            if kept.get("kept"):
+                return None
+            problem = str(kept.get("msg") or "the undo had begun already")[:300]
+            if not kept.get("unreachable") and not kept.get("failed"):
+                break
+        return problem
+
+    def _back(self, problem: str, left: float, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Put the change back: at once over the open connection, else the node does it itself."""
+        try:
+            done = self._module("holdfast.core.hardening_guard", {"state": "undone"}, task_vars)
+            how = "it was put back at once"
+        except AnsibleError:
+            done = {"failed": True}
+        if done.get("failed"):
+            time.sleep(max(0.0, left) + PAUSE)
+            how = "the node put it back by itself"
+        again = self._prove(task_vars)
+        end = "and a login works again" if again is None else "and a login fails: " + again
+        return failed(
+            "the login failed after the access change ({0}); {1}, {2}".format(problem, how, end),
+            "find the control that keeps you out, and waive it or mend the login",
+        )
+
+    def _module(
+        self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = self._execute_module(
+            module_name=module, module_args=arguments, task_vars=task_vars
+        )
+        return found
+
+
+def alone(words: str) -> str:
+    """Options of ssh without a shared connection."""
+    kept: list[str] = []
+    parts = shlex.split(words)
+    while parts:
+        word = parts.pop(0)
+        value = parts[0] if word == "-o" and parts else word[2:] if word.startswith("-o") else ""
+        if value.lower().replace(" ", "").startswith(SHARED):
+            if word == "-o":
+                parts.pop(0)
+            continue
+        if word == "-S" and parts:
+            parts.pop(0)
+            continue
+        kept.append(word)
+        if word == "-o" and parts:
+            kept.append(parts.pop(0))
+    return "{0} {1}".format(ALONE, shlex.join(kept)).strip()
+
+
+def _option(plugin: Any, name: str) -> Any:
+    try:
+        return plugin.get_option(name)
+    except (AttributeError, KeyError):
+        return None
+
+
+def failed(message: str, hint: str = "") -> dict[str, Any]:
+    """A result that says that the task failed."""
+    text = message.rstrip(".") + "."
+    return {"failed": True, "msg": "{0} Next: {1}.".format(text, hint) if hint else text}

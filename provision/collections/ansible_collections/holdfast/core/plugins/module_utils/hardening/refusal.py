@@ -1,0 +1,295 @@
+# Copyright: Holdfast contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Changes that would obviously lock out are refused before anything is changed.
+
+What is not obvious here is found by the login that is proven after the change; this only spares
+the way there and back, and says in words what is wrong.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shutil
+import tempfile
+import time
+from typing import Any
+
+from ansible_collections.holdfast.core.plugins.module_utils.hardening import sshd
+from ansible_collections.holdfast.core.plugins.module_utils.hardening import text as texts
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.account import (
+    User,
+    users_of,
+)
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Node
+
+SUDOERS = "/etc/sudoers"
+DAY = 86400
+_STOPS = ("sshd.service", "sshd.socket", "NetworkManager.service", "systemd-networkd.service")
+_INCLUDE = re.compile(r"^(\s*include\s+)(.*)$", re.IGNORECASE)
+_NEVER = ("/bin/false", "/nologin")
+
+
+class Reached:
+    """How the node is reached: who logs in, with what, and how root's rights are gained."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.user = str(given.get("user") or "root")
+        self.become = bool(given.get("become", True))
+        self.become_password = bool(given.get("become_password"))
+        self.password = bool(given.get("password"))
+        self.port = int(given.get("port") or 0)
+
+
+def refusals(node: Node, reached: Reached | None) -> list[str]:
+    """Why the staged changes would lock out, in words that say what to do."""
+    found = syntax(node)
+    if reached is None:
+        return found
+    users = {user.name: user for user in users_of(node)}
+    user = users.get(reached.user)
+    if user is not None:
+        found += account(node, user, reached)
+        found += ages(node, user)
+    found += server(node, user, reached)
+    if user is not None and reached.become and user.uid != 0:
+        found += escalation(node, user, reached)
+    return found
+
+
+def syntax(node: Node) -> list[str]:
+    """What sudo would not read. Each file is judged before it takes its place."""
+    found = []
+    if not node.has_command("visudo"):
+        return found
+    for draft in node.changed():
+        path = draft.seen.path
+        if not (path == SUDOERS or path.startswith(SUDOERS + ".d/")) or not draft.rewritten:
+            continue
+        code, out = node.command(["visudo", "-c", "-q", "-f", "-"], draft.text or "")
+        if code not in (0, 127):
+            said = " ".join(out.split())[:200]
+            found.append("{0} would not be read by sudo: {1}".format(path, said))
+    return found
+
+
+def account(node: Node, user: User, reached: Reached) -> list[str]:
+    """An account that nobody can use any more, whatever is changed."""
+    del node, reached
+    expires = user.shadow[7]
+    if expires.isdigit() and int(expires) * DAY <= time.time():
+        return ["the account {0} has expired; mend it with chage -E".format(user.name)]
+    return []
+
+
+def ages(node: Node, user: User) -> list[str]:
+    """Staged commands that would take the account away from who logs in."""
+    found = []
+    for act in node.acts:
+        for step in act.do:
+            argv = step.get("run") or step.get("try") or [""]
+            if argv[0] == "systemctl" and argv[1] in ("stop", "disable", "mask"):
+                found += [
+                    "{0} {1} would cut the node off".format(argv[1], unit)
+                    for unit in argv[2:]
+                    if unit in _STOPS
+                ]
+            if argv[-1] != user.name:
+                continue
+            if argv[0] == "chage" and argv[1] == "-M" and _too_old(user, int(argv[2])):
+                found.append(
+                    "the password of {0} would have expired at once; change it first, or lock "
+                    "it".format(user.name)
+                )
+            if argv[0] == "usermod" and argv[1] == "-s" and argv[2].endswith(_NEVER):
+                found.append(
+                    "{0} would lose its shell: it counts as an account of the system (uid {1}); "
+                    "give it a uid of at least 1000".format(user.name, user.uid)
+                )
+    return found
+
+
+def _too_old(user: User, days: int) -> bool:
+    changed = user.shadow[2]
+    return changed.isdigit() and (int(changed) + days) * DAY < time.time()
+
+
+# The SSH server
+
+
+def server(node: Node, user: User | None, reached: Reached) -> list[str]:
+    """What the SSH server's options, as they are to be, mean for the login."""
+    changed = {draft.seen.path for draft in node.changed()}
+    touched = any(p == sshd.MAIN or p.startswith(sshd.FOLDER + "/") for p in changed)
+    if not touched or not node.has_command("sshd"):
+        return []
+    code, out = effective(node, reached.user)
+    if code == 127:
+        return []
+    if code:
+        return ["the SSH server would not start: {0}".format(" ".join(out.split())[-300:])]
+    return login(options_of(out), user, groups_of(node, user), reached)
+
+
+def effective(node: Node, user: str) -> tuple[int, str]:
+    """What ``sshd -T`` says of a copy of all its files as they are to be."""
+    folder = tempfile.mkdtemp(prefix="holdfast-sshd-")
+    try:
+        names = list(node.files(sshd.FOLDER, ".conf"))
+        for number, path in enumerate(sorted(names)):
+            _copy(node, path, os.path.join(folder, "{0:04d}.conf".format(number)), folder)
+        main = os.path.join(folder, "sshd_config")
+        _copy(node, sshd.MAIN, main, folder)
+        who = "user={0},host=localhost,addr=127.0.0.1".format(user)
+        program = "/usr/sbin/sshd" if node.exists("/usr/sbin/sshd") else "sshd"
+        return node.command([program, "-T", "-f", main, "-C", who])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(node: Node, path: str, target: str, folder: str) -> None:
+    lines = []
+    for line in texts.lines_of(node.text(path) or ""):
+        found = _INCLUDE.match(line)
+        words = found.group(2).split() if found else []
+        # Only the folder of drop-ins is staged; what else is included is read where it stands.
+        moved = [folder + "/*.conf" if "sshd_config.d/" in word else word for word in words]
+        lines.append(found.group(1) + " ".join(moved) if found else line)
+    with open(target, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(texts.joined(lines))
+
+
+def options_of(text: str) -> dict[str, list[str]]:
+    """Options as ``sshd -T`` prints them; one that stands there several times adds up."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        option, _, value = line.strip().partition(" ")
+        found.setdefault(option.lower(), []).extend(value.split())
+    return found
+
+
+def groups_of(node: Node, user: User | None) -> list[str]:
+    """The names of a user's groups."""
+    if user is None:
+        return []
+    found = []
+    for line in (node.text("/etc/group") or "").splitlines():
+        row = line.split(":")
+        if len(row) > 3 and (row[2] == str(user.gid) or user.name in row[3].split(",")):
+            found.append(row[0])
+    return found
+
+
+def login(
+    options: dict[str, list[str]], user: User | None, groups: list[str], reached: Reached
+) -> list[str]:
+    """Why the server would turn the login away."""
+    name = reached.user
+    uid = user.uid if user is not None else 0 if name == "root" else None
+    found = []
+    if uid == 0:
+        root = (options.get("permitrootlogin") or ["yes"])[0]
+        keys_only = ("without-password", "prohibit-password")
+        if root in {"no", "forced-commands-only"} or (root in keys_only and reached.password):
+            found.append(
+                "PermitRootLogin {0}: the inventory logs in as root; name another user in "
+                "ansible_user, with sudo".format(root)
+            )
+    found += [
+        "{0}: {1} would not be let in; add it, or waive the control".format(option, name)
+        for option in _closed(options, name, groups)
+    ]
+    how = "passwordauthentication" if reached.password else "pubkeyauthentication"
+    if options.get(how) == ["no"] and not (
+        reached.password and options.get("kbdinteractiveauthentication") == ["yes"]
+    ):
+        found.append("{0} no: this is how the inventory logs in".format(how))
+    methods = options.get("authenticationmethods", ["any"])
+    known = {"password", "keyboard-interactive"} if reached.password else {"publickey"}
+    if "any" not in methods and not any(
+        {m.partition(":")[0] for m in method.split(",")} <= known for method in methods
+    ):
+        found.append(
+            "authenticationmethods {0}: the login has not all of one".format(" ".join(methods))
+        )
+    for option, good in (("forcecommand", "none"), ("chrootdirectory", "none")):
+        if options.get(option, [good]) != [good]:
+            found.append("{0} holds for {1}: no command would run".format(option, name))
+    if options.get("maxsessions") == ["0"]:
+        found.append("maxsessions 0: no command would run")
+    if reached.port and str(reached.port) not in options.get("port", [str(reached.port)]):
+        found.append("port {0} would be closed: the inventory connects to it".format(reached.port))
+    return found
+
+
+def _closed(options: dict[str, list[str]], name: str, groups: list[str]) -> list[str]:
+    """The lists that keep a user out."""
+    found = []
+    allowed, denied = options.get("allowusers", []), options.get("denyusers", [])
+    if allowed and not any(_named(name, pattern) for pattern in allowed):
+        found.append("AllowUsers")
+    if any(_named(name, pattern) for pattern in denied):
+        found.append("DenyUsers")
+    fits = options.get("allowgroups", [])
+    if fits and not any(fnmatch.fnmatchcase(g, p) for g in groups for p in fits):
+        found.append("AllowGroups")
+    if any(fnmatch.fnmatchcase(g, p) for g in groups for p in options.get("denygroups", [])):
+        found.append("DenyGroups")
+    return found
+
+
+def _named(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern.partition("@")[0])
+
+
+# sudo
+
+
+def escalation(node: Node, user: User, reached: Reached) -> list[str]:
+    """What sudo's files, as they are to be, mean for becoming root."""
+    changed = [d for d in node.changed() if d.seen.path.startswith(SUDOERS)]
+    if not changed:
+        return []
+    names = {user.name, "ALL", "#{0}".format(user.uid)}
+    names |= {"%" + group for group in groups_of(node, user)}
+    before, after = _sudoers(node, names, staged=False), _sudoers(node, names, staged=True)
+    found = []
+    if before["rules"] and not after["rules"]:
+        found.append("sudo: {0} would not become root any more; keep its rule".format(user.name))
+    free = before["free"] and not after["free"]
+    if free and not reached.become_password:
+        found.append(
+            "sudo would ask {0} for a password; give ansible_become_password, or waive the "
+            "control".format(user.name)
+        )
+    if "requiretty" in after["flags"] - before["flags"]:
+        found.append("sudo: requiretty keeps automation from becoming root; waive the control")
+    asked = {"rootpw", "targetpw", "runaspw"} & (after["flags"] - before["flags"])
+    if asked and not after["free"]:
+        found.append("sudo: {0} asks for another password than is known".format(min(asked)))
+    return found
+
+
+def _sudoers(node: Node, names: set[str], *, staged: bool) -> dict[str, Any]:
+    """Rules for somebody, whether one asks for no password, and flags of all Defaults."""
+    paths = [SUDOERS, *node.files(SUDOERS + ".d")]
+    rules, free, flags = [], False, set()
+    for path in paths:
+        draft = node.draft(path, data=True)
+        data = (
+            draft.data if staged and draft.kind == "file" else None if staged else draft.seen.data
+        )
+        text = (data or b"").decode("utf-8", "replace").replace("\\\n", " ")
+        for line in texts.lines_of(text):
+            words = line.split()
+            if not words or (words[0].startswith("#") and not words[0][1:2].isdigit()):
+                continue
+            if words[0].startswith("Defaults"):
+                flags |= {w.strip(",") for w in words[1:]}
+            elif words[0] in names and "=" in line:
+                rules.append(line)
+                free = free or "NOPASSWD:" in line.replace(" ", "")
+    if "!authenticate" in flags:
+        free = True
+    return {"rules": rules, "free": free, "flags": flags}

@@ -1,0 +1,165 @@
+# Copyright: Holdfast contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Put back what a run changed."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.core.plugins.module_utils.hardening import journal
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.guard import Guard
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import (
+    Tree,
+    Undone,
+    undo,
+)
+from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome
+
+DOCUMENTATION = r"""
+module: hardening_restore
+short_description: Put back what a run of the hardening changed
+version_added: 0.2.0
+description:
+  - Reads the undo journals that M(holdfast.core.hardening) left, and puts back what the named run
+    and all later ones changed, the latest first. The node is then as it was before that run.
+  - Files come back with their bytes, mode, owner and attributes; settings, units and accounts by
+    the steps that the journal names. What has to be reloaded is reloaded.
+  - A file that somebody else changed since stays as it is and is named, unless O(force).
+options:
+  to:
+    description: The run to go back before.
+    type: str
+    required: true
+  by:
+    description: The run that restores; written down beside each journal.
+    type: str
+    default: ""
+  force:
+    description: Put files back that somebody changed since, too.
+    type: bool
+    default: false
+  home:
+    description: Where undo journals are kept.
+    type: path
+    default: /var/lib/holdfast/hardening
+  root:
+    description: A folder to use instead of C(/), for tests.
+    type: path
+    default: /
+author:
+  - Holdfast contributors
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be put back, and what cannot be.
+  diff_mode:
+    support: none
+    description: The changes are named in RV(holdfast_changes).
+  platform:
+    support: full
+    platforms: linux
+    description: Needs nothing beside what the journals name.
+"""
+
+EXAMPLES = r"""
+- name: Go back before a run
+  holdfast.core.hardening_restore:
+    to: 20261123T091500Z-3f9a1c
+"""
+
+RETURN = r"""
+holdfast_changes:
+  description: What was, or would be, put back.
+  returned: when changed
+  type: list
+  elements: str
+holdfast_left:
+  description: What stays as it is because somebody changed it since.
+  returned: always
+  type: list
+  elements: str
+holdfast_notes:
+  description: What those runs did that cannot be undone, and why.
+  returned: always
+  type: list
+  elements: str
+runs:
+  description: The runs that were put back, the latest first.
+  returned: always
+  type: list
+  elements: str
+"""
+
+ARGUMENTS = {
+    "to": {"type": "str", "required": True},
+    "by": {"type": "str", "default": ""},
+    "force": {"type": "bool", "default": False},
+    "home": {"type": "path", "default": journal.HOME},
+    "root": {"type": "path", "default": "/"},
+}
+
+
+def since(entries: list[journal.Entry], run: str) -> list[journal.Entry]:
+    """The passes of a run and of all later ones that still stand, the latest first."""
+    first = next((entry.number for entry in entries if entry.run == run), None)
+    if first is None:
+        return []
+    return [e for e in reversed(entries) if e.number >= first and not e.undone]
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    outcome = Outcome(module)
+    params = module.params
+    home = params["home"] if params["root"] == "/" else params["root"] + params["home"]
+    tree = Tree(params["root"])
+    if Guard(home, tree).armed() is not None:
+        outcome.fail(
+            "an access change of this node waits for its proof or its undo",
+            "wait until that has ended: holdfast.core.hardening_guard says what is armed",
+        )
+    chosen = since(journal.entries(home), params["to"])
+    report = Undone(check=module.check_mode, force=params["force"])
+    notes: list[str] = []
+    for entry in chosen:
+        restore(outcome, entry, tree, report, params)
+        with contextlib.suppress(OSError, ValueError):
+            notes += [note for note in entry.body()["notes"] if note not in notes]
+    for change in report.done:
+        outcome.add(change)
+    values: dict[str, Any] = {
+        "holdfast_left": report.left,
+        "holdfast_notes": notes,
+        "runs": list(dict.fromkeys(entry.run for entry in chosen)),
+    }
+    if report.wrong:
+        outcome.fail(
+            "not everything was put back: {0}".format("; ".join(report.wrong[:5])),
+            "mend that and restore again; what is back already stays",
+            **values,
+        )
+    outcome.exit(**values)
+
+
+def restore(
+    outcome: Outcome,
+    entry: journal.Entry,
+    tree: Tree,
+    report: Undone,
+    params: dict[str, Any],
+) -> None:
+    """Put one pass back; it counts as undone when nothing of it went wrong."""
+    before = len(report.wrong)
+    try:
+        undo(entry.folder, tree, report)
+    except (OSError, ValueError) as error:
+        report.wrong.append("{0}: {1}".format(entry.folder, error))
+    if not outcome.check_mode and len(report.wrong) == before:
+        entry.mark("undone", by=params["by"] or "restore", left=report.left)
+
+
+if __name__ == "__main__":
+    main()
