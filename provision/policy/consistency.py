@@ -191,6 +191,22 @@ def _deviations(policy: Policy) -> Iterator[Problem]:
                     at = (*inner, "when", "traits", index)
                     yield place.problem("unknown-trait", message, at, value=trait, hint=hint)
             yield from _unreviewed(policy, place, inner, deviation)
+            yield from _excuses(policy, place, inner, deviation)
+
+
+def _excuses(
+    policy: Policy, place: Part, inner: KeyPath, deviation: Deviation
+) -> Iterator[Problem]:
+    """Rules that a deviation excuses and its control does not answer."""
+    control = policy.controls.get(deviation.control)
+    if control is None:
+        return
+    rules = {rule for release in control.levels for rule in control.rules(release)}
+    for index, rule in enumerate(deviation.excuses or ()):
+        if rule not in rules:
+            message = f"{control.id} answers no rule {shown(rule)}"
+            at = (*inner, "excuses", index)
+            yield place.problem("unknown-rule", message, at, value=rule, hint=suggest(rule, rules))
 
 
 def _unreviewed(

@@ -120,27 +120,35 @@ def _standing(resolution: Resolution) -> dict[str, Standing]:
     """By rule: where the profile's controls leave it. What keeps a rule from passing comes first,
     because a rule that two controls share passes only with both.
     """
-    release = resolution.target.release
+    release, exempt = resolution.target.release, resolution.exempt_rules()
     found: dict[str, Standing] = {}
-
-    def say(control: Control, state: State, why: str | None = None) -> None:
+    for control in _exempted(resolution):
+        for rule in control.rules(release):
+            if rule in exempt:
+                found.setdefault(rule, (State.WAIVED, control.id, exempt[rule].reason))
+    for control, state, why in _states(resolution):
         for rule in control.rules(release):
             found.setdefault(rule, (state, control.id, why))
-
-    for out in resolution.waived:
-        say(out.control, State.WAIVED, out.exemption.reason)
-    for item in resolution.applied:
-        if item.exemption is not None:
-            say(item.control, State.WAIVED, item.exemption.reason)
-    for none in resolution.not_applicable:
-        say(none.control, State.NOT_APPLICABLE, none.reason)
-    for control in resolution.not_automated:
-        say(control, State.NOT_AUTOMATED, control.not_automated)
-    for item in resolution.applied:
-        say(item.control, State.IMPLEMENTED)
-    for control in resolution.provided:
-        say(control, State.PROVIDED, control.provided_by)
     return found
+
+
+def _states(resolution: Resolution) -> Iterator[tuple[Control, State, str | None]]:
+    """Each control with where it leaves those of its rules that are not excused."""
+    for none in resolution.not_applicable:
+        yield none.control, State.NOT_APPLICABLE, none.reason
+    for control in resolution.not_automated:
+        yield control, State.NOT_AUTOMATED, control.not_automated
+    for item in resolution.applied:
+        yield item.control, State.IMPLEMENTED, None
+    for control in resolution.provided:
+        yield control, State.PROVIDED, control.provided_by
+    for out in resolution.waived:
+        yield out.control, State.NOT_AUTOMATED, "its control is left out, and nothing sets it"
+
+
+def _exempted(resolution: Resolution) -> list[Control]:
+    changed = [item.control for item in resolution.applied if item.exemption is not None]
+    return [*(out.control for out in resolution.waived), *changed]
 
 
 def _elsewhere(policy: Policy, resolution: Resolution, rule: str) -> Standing:

@@ -190,6 +190,10 @@ class Deviation(Model):
     reviewed: dict[Release, dict[Literal["cis", "stig"], str]] = Field(
         description="The version of each benchmark that this was reviewed for."
     )
+    excuses: Listing[Rule] | None = Field(
+        default=None,
+        description="The SCAP rules that fail for it; all of the control's when absent.",
+    )
     leave_out: bool = Field(default=False, description="The control is not applied.")
     replace: Listing[AnyResource] = Field(default=(), description="What is applied instead.")
     extend: Listing[AnyResource] = Field(
@@ -201,6 +205,8 @@ class Deviation(Model):
         if sum((self.leave_out, bool(self.replace), bool(self.extend))) != 1:
             hint = "one of `leave_out: true`, `replace:` and `extend:`"
             raise refuse("bad-deviation", "it has no effect, or more than one", hint)
+        if self.extend and self.excuses is not None:
+            raise refuse("bad-deviation", "what is extended still holds; nothing is to excuse")
         return self
 
     @property

@@ -60,7 +60,8 @@ class Target:
 class Exemption:
     """Why a control does not hold as its benchmark wants it, and who answers for that.
 
-    `source` is ``waiver`` or the overlay's name; `compensation` is what is there instead.
+    `source` is ``waiver`` or the overlay's name; `compensation` is what is there instead; `rules`
+    are the SCAP rules that fail for it, all of the control's when None.
     """
 
     source: str
@@ -68,6 +69,7 @@ class Exemption:
     owner: str
     expires: date
     compensation: str | None = None
+    rules: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -137,9 +139,11 @@ class Resolution:
         controls += [item.control for item in self.applied if item.exemption is not None]
         by_control = self.exemptions()
         return {
-            rule: by_control[control.id]
+            rule: exemption
             for control in controls
+            for exemption in (by_control[control.id],)
             for rule in control.rules(self.target.release)
+            if exemption.rules is None or rule in exemption.rules
         }
 
 
@@ -271,7 +275,12 @@ def holds(deviation: Deviation, profile: str, target: Target, traits: Collection
 
 def _adopted(adoption: Adoption, deviation: Deviation) -> Exemption:
     return Exemption(
-        adoption.name, deviation.reason, adoption.owner, adoption.expires, deviation.compensation
+        adoption.name,
+        deviation.reason,
+        adoption.owner,
+        adoption.expires,
+        deviation.compensation,
+        deviation.excuses,
     )
 
 

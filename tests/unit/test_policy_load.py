@@ -278,6 +278,16 @@ OVERLAYS = {
         "bad-deviation",
         "more than one",
     ),
+    "excuse": (
+        ("leave_out: true", "leave_out: true\n      excuses: [onee]"),
+        "unknown-rule",
+        "did you mean 'one'?",
+    ),
+    "excuse of what holds": (
+        ("leave_out: true", "excuses: [one]\n      extend: [{type: package, name: a}]"),
+        "bad-deviation",
+        "nothing is to excuse",
+    ),
     "no compensation": (
         ("      compensation: Something else.\n", ""),
         "missing-key",

@@ -169,6 +169,14 @@ def test_an_overlay_leaves_out_replaces_and_extends(found):
     assert set(got.exemptions()) == {"plain", "varied"}
 
 
+def test_a_deviation_excuses_only_what_it_says(tmp_path):
+    said = OVERLAY.replace("leave_out: true", "excuses: [plain_b]\n      leave_out: true")
+    found = policy(tmp_path, CONTROLS, said)
+    got = resolve(found, Selection("basic", (adoption("loud"),)), METAL, on=DAY)
+    assert ids(got.waived) == ["plain"]
+    assert set(got.exempt_rules()) == {"plain_b"}
+
+
 def test_where_the_condition_of_a_deviation_does_not_hold_nothing_happens(found):
     got = resolve(found, Selection("basic", (adoption(),)), Target("el9", "vm"), on=DAY)
     assert got.exemptions() == {}
