@@ -1,8 +1,8 @@
 """Pydantic's complaints as problems: in our words, each at its place in the file.
 
 Rooms that read YAML with positions judge its values by pydantic models and hand the errors here.
-An error whose type holds a hyphen is one of ours: its type is the problem's code, and its context
-holds `words` and `hint`.
+An error that `refuse` made is one of ours: its type is the problem's code, and its context holds
+`words` and `hint`.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _step(value: object, part: Any) -> object:
 def _say(subject: Subject, inner: KeyPath, kinds: list[Any], detail: ErrorDetails) -> _Complaint:
     error, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     what = _label(subject.name, inner)
-    if "-" in error:
+    if "-" in error or "words" in context:
         words = context.get("words") or detail["msg"]
         return _Complaint(error, f"{what}: {words}", context.get("hint", ""))
     if error in ("extra_forbidden", "missing"):
