@@ -97,6 +97,10 @@ def text(inputs: Inputs, rack: Rack) -> Iterator[str]:
     yield f"{style('rack', 'dim')}     {style(rack.name, 'bold')}  {rack.path}"
     yield f"{style('stack', 'dim')}    {inputs.lock.name}  {rack.stack}"
     yield f"{style('profile', 'dim')}  {rack.profile}"
+    for overlay in rack.overlays:
+        yield f"{style('overlay', 'dim')}  {overlay.name}: {overlay.owner}, until {overlay.expires}"
+    for waiver in rack.waivers:
+        yield f"{style('waiver', 'dim')}   {waiver.control}: {waiver.owner}, until {waiver.expires}"
     yield f"{style('waves', 'dim')}    {waves}; {_budget(rack.waves.failure_budget)}"
     if rack.origin:
         yield f"{style('origin', 'dim')}   {rack.origin}"
