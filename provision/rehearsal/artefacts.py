@@ -18,7 +18,18 @@ from typing import Any
 
 from provision.core.events import EventSink
 from provision.core.files import write_whole
-from provision.rehearsal import base, el, identity, model, oci, repodata, repository, rpms
+from provision.rehearsal import (
+    base,
+    debs,
+    el,
+    elfiles,
+    identity,
+    model,
+    oci,
+    repodata,
+    repository,
+    rpms,
+)
 from provision.rehearsal.cache import digest_of, made_once, remove_tree, source_of
 from provision.rehearsal.choice import Choice
 from provision.rehearsal.recipe import Recipe
@@ -31,8 +42,9 @@ def artefacts(recipe: Recipe, choice: Choice, node_base: Path, events: EventSink
     Raises:
         HoldfastError: a tool is missing or a build step failed.
     """
-    modules = (base, rpms, repository) if choice.base == "compat" else (el,)
+    modules = (base, debs, rpms, repository) if choice.base == "compat" else (el,)
     sources = [node_base.name.encode(), recipe.digest_source, Path(__file__).read_bytes()]
+    sources += elfiles.texts()
     sources += source_of(*modules, identity, model, oci, repodata)
     if choice.engine_image is not None:
         sources.append(repodata.measure(choice.engine_image)["sha256"].encode())

@@ -28,9 +28,12 @@ class Recipe:
     engine_suite: str
     base: tuple[str, ...]
     el_base: tuple[str, ...]
+    unpacked: dict[str, str]
     repository: dict[str, Wanted]
     el_names: dict[str, str]
     removed: tuple[str, ...]
+    left_out: tuple[str, ...]
+    only: dict[str, tuple[str, ...]]
     scripts: dict[str, str]
     provides: dict[str, tuple[str, ...]]
     digest_source: bytes
@@ -49,12 +52,15 @@ def load_recipe() -> Recipe:
         engine_suite=data["engine_suite"],
         base=tuple(data["base"]),
         el_base=tuple(data["el_base"]),
+        unpacked=dict(data["unpacked"]),
         repository={
             name: Wanted(tuple(entry["roles"]), entry["reason"])
             for name, entry in data["repository"].items()
         },
         el_names=dict(data["el_names"]),
         removed=tuple(data["removed"]),
+        left_out=tuple(data["left_out"]),
+        only={name: tuple(paths) for name, paths in data["only"].items()},
         scripts=dict(data["scripts"]),
         provides={name: tuple(given) for name, given in data["provides"].items()},
         digest_source=text,

@@ -7,31 +7,35 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from provision.rehearsal import base, repodata, rpms
+from provision.rehearsal import base, debs, elfiles, repodata, rpms
 from provision.rehearsal.cache import remove_tree
+from provision.rehearsal.debs import Deb
 from provision.rehearsal.recipe import Recipe
 from provision.rehearsal.repodata import Filled
 from provision.rehearsal.shell import run
 
 
-def fill(recipe: Recipe, release: str, debs: Path, out: Path, private: Path) -> Filled:
-    """Rebuild the Debian packages in `debs` as RPMs in `out`, signed with the key in `private`.
+def fill(recipe: Recipe, release: str, folder: Path, out: Path, private: Path) -> Filled:
+    """Rebuild the Debian packages in `folder` as RPMs in `out`, signed with the key in `private`.
 
     Raises:
         HoldfastError: a tool is missing or failed.
     """
     tree = private / "buildroot"
     tree.mkdir()
-    packages = [_package(recipe, deb, tree) for deb in sorted(debs.glob("*.deb"))]
+    found = [debs.read(path) for path in sorted(folder.glob("*.deb"))]
+    packages = rpms.merged([_package(recipe, deb, tree) for deb in found])
     names = {package.name for package in packages}
     packages = [_within(package, names) for package in packages]
     _bridge(tree)
+    elfiles.leave_out(tree, recipe)
+    elfiles.lay_out(tree, [name for name in elfiles.packages() if name in names])
+    elfiles.include_as_el(tree)
     built = rpms.build_rpms("repository", packages, tree, out, major=release, compress=True)
     remove_tree(tree)
     remove_tree(out / ".build")
@@ -68,48 +72,29 @@ def _sign(built: Sequence[Path], private: Path) -> None:
     )
 
 
-def _package(recipe: Recipe, deb: Path, tree: Path) -> rpms.Package:
+def _package(recipe: Recipe, deb: Deb, tree: Path) -> rpms.Package:
     """Unpack a Debian package into the common build root and describe it as an RPM."""
-    fields = dict(
-        line.split(": ", 1)
-        for line in run(
-            ["dpkg-deb", "--field", deb, "Package", "Version", "Source", "Depends"]
-        ).splitlines()
-        if ": " in line
-    )
-    summary = run(["dpkg-deb", "--field", deb, "Description"]).splitlines()[0]
-    payload = subprocess.run(
-        ["dpkg-deb", "--fsys-tarfile", os.fspath(deb)], check=True, capture_output=True
-    ).stdout
-    unpack = ["tar", "-C", os.fspath(tree), "--extract", "--keep-directory-symlink"]
-    subprocess.run([*unpack, *_LEFT_OUT], input=payload, check=True)
-    listing = subprocess.run(["tar", "--list"], input=payload, check=True, capture_output=True)
-    names = listing.stdout.decode()
-    name = fields["Package"]
-    needs = [part.split("|")[0].split("(")[0].split(":")[0].strip()
-             for part in fields.get("Depends", "").split(",") if part.strip()]  # fmt: skip
+    paths = debs.unpack(deb, tree, recipe.only.get(deb.name, ()))
     return rpms.Package(
-        name=recipe.el_name(name),
-        source=fields.get("Source", name).split(" ")[0],
-        debian_version=fields["Version"],
-        summary=summary,
-        licence=base.licence_of(tree / f"usr/share/doc/{name}/copyright"),
-        paths=tuple(_renamed(path[1:].rstrip("/")) for path in names.splitlines() if len(path) > 2)
-        + _BRIDGED.get(name, ()),
-        requires=tuple(recipe.el_name(need) for need in needs),
-        post=recipe.scripts.get(name, ""),
+        name=recipe.el_name(deb.name),
+        source=deb.source,
+        debian_version=deb.version,
+        summary=deb.summary,
+        licence=base.licence_of(tree / f"usr/share/doc/{deb.name}/copyright"),
+        paths=tuple(_renamed(path) for path in paths) + _BRIDGED.get(deb.name, ()),
+        requires=tuple(recipe.el_name(need) for need in deb.needs),
+        post=recipe.scripts.get(deb.name, ""),
     )
 
 
 def _within(package: rpms.Package, names: set[str]) -> rpms.Package:
-    """The package, requiring only what the repository itself brings."""
-    requires = tuple(name for name in package.requires if name in names)
-    return replace(package, requires=requires)
+    """The package with EL's files, requiring only what the repository itself brings."""
+    requires = (name for name in package.requires if name in names and name != package.name)
+    paths = package.paths + elfiles.paths_of(package.name)
+    return replace(package, requires=tuple(dict.fromkeys(requires)), paths=paths)
 
 
 _FIREWALL_POLICY = "org.fedoraproject.FirewallD1"
-_LEFT_OUT = ("--exclude=./usr/share/man", "--exclude=./usr/share/locale", "--exclude=./etc/init.d",
-             "--exclude=./var/lib/chrony")  # fmt: skip
 
 _BRIDGED: dict[str, tuple[str, ...]] = {
     "chrony": ("/etc/chrony.conf", "/etc/chrony.keys", "/etc/sysconfig/chronyd",

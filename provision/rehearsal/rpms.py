@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.core.problems import fail
@@ -51,7 +51,7 @@ AutoReqProv: no
 {provides}
 %description -n {name}
 {summary}
-Rebuilt from Debian's {source} {debian_version} for a Holdfast rehearsal node.
+{origin}
 {post}
 %files -n {name} -f {files}
 """
@@ -59,7 +59,10 @@ Rebuilt from Debian's {source} {debian_version} for a Holdfast rehearsal node.
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package on its way to an RPM. `paths` are absolute, inside the build root."""
+    """A Debian package on its way to an RPM. `paths` are absolute, inside the build root.
+
+    `source` is the Debian source; empty for a package that is made here.
+    """
 
     name: str
     source: str
@@ -70,6 +73,14 @@ class Package:
     requires: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
     post: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Where its files come from, as a sentence."""
+        if not self.source:
+            return "Made for a Holdfast rehearsal node."
+        made = f"Debian's {self.source} {self.debian_version}"
+        return f"Rebuilt from {made} for a Holdfast rehearsal node."
 
     @property
     def epoch(self) -> int:
@@ -91,6 +102,22 @@ class Package:
         rest = self.debian_version.split(":", 1)[-1]
         upstream, _, revision = rest.rpartition("-")
         return (upstream, revision) if upstream else (rest, "")
+
+
+def merged(packages: Iterable[Package]) -> list[Package]:
+    """The packages by name; several of one name become the first, with the files of all."""
+    found: dict[str, Package] = {}
+    for package in packages:
+        first = found.setdefault(package.name, package)
+        if first is not package:
+            found[package.name] = replace(
+                first,
+                paths=first.paths + package.paths,
+                requires=first.requires + package.requires,
+                provides=first.provides + package.provides,
+                post="\n".join(filter(None, (first.post, package.post))),
+            )
+    return list(found.values())
 
 
 def build_rpms(
@@ -123,8 +150,7 @@ def build_rpms(
                 licence=package.licence,
                 requires="\n".join(f"Requires: {name}" for name in package.requires),
                 provides="\n".join(f"Provides: {name}" for name in package.provides),
-                source=package.source,
-                debian_version=package.debian_version,
+                origin=package.origin,
                 post=f"%post -n {package.name}\n{package.post}\n" if package.post else "",
                 files=listing,
             )

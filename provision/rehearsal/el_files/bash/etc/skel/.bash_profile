@@ -1,0 +1,5 @@
+# Of login shells.
+
+if [ -f ~/.bashrc ]; then
+    . ~/.bashrc
+fi
