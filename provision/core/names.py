@@ -14,10 +14,18 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
+MOST = 30
+"""Most names that a hint lists."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A hint sentence: the nearest name, or the list of valid ones."""
+    """A hint sentence: the nearest name, or the list of valid ones, or of some of them."""
     choices = sorted(set(known))
     close = nearest(name, choices)
     if close:
         return f"did you mean {close!r}?"
-    return "valid: " + ", ".join(choices) if choices else "no name is known here"
+    if not choices:
+        return "no name is known here"
+    more = len(choices) - MOST
+    listed = ", ".join(choices[:MOST]) + (f" and {more} more" if more > 0 else "")
+    return f"valid: {listed}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def misfits(policy: Policy) -> list[Problem]:
     """Everything that can only be seen with all files at hand."""
     return [
+        *_names(policy),
         *_levels(policy),
         *_resources(policy),
         *_rules(policy),
@@ -36,6 +37,20 @@ def _unknown(policy: Policy, kind: str, of: tuple[str, str], inner: KeyPath, nam
     message = f"there is no {kind} called {shown(name)}"
     hint = suggest(name, _known(policy, kind))
     return policy.place(*of).problem(f"unknown-{kind}", message, inner, value=name, hint=hint)
+
+
+def _names(policy: Policy) -> Iterator[Problem]:
+    """Names that an inventory or a command could not tell apart."""
+    for word in ("profile", "overlay"):
+        if (word, "none") in policy.places:
+            message = "'none' means that there is no profile"
+            place = policy.place(word, "none")
+            yield place.problem("reserved-name", message, ("id",), hint="give it another name")
+    for name in _known(policy, "overlay"):
+        if ("profile", name) in policy.places:
+            message = f"a profile is called {name!r} too"
+            place = policy.place("overlay", name)
+            yield place.problem("duplicate-id", message, ("id",), value=name, hint="rename one")
 
 
 def _levels(policy: Policy) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from provision.core.exitcodes import ExitCode
-from provision.core.judging import INVALID, Part, Place, Subject, validated
+from provision.core.judging import INVALID, Part, Subject, validated
 from provision.core.names import suggest
 from provision.core.paths import data_dir
 from provision.core.problems import HoldfastError, Problem, by_position
@@ -233,9 +233,3 @@ class _Reader:
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") or part.endswith("~") for part in path.parts)
-
-
-def unknown(place: Place, inner: KeyPath, kind: str, name: str, known: Sequence[str]) -> Problem:
-    """The problem that there is no `kind` called `name`."""
-    message = f"there is no {kind} called {shown(name)}"
-    return place.problem(f"unknown-{kind}", message, inner, value=name, hint=suggest(name, known))

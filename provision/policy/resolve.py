@@ -331,7 +331,10 @@ def _names(policy: Policy, selection: Selection) -> Iterator[Objection]:
 
 def _no(at: tuple[str | int, ...], kind: str, name: str, known: Collection[str]) -> Objection:
     message = f"there is no {kind} called {shown(name)}"
-    return Objection(f"unknown-{kind}", message, at, name, suggest(name, known))
+    hint = suggest(name, known)
+    if kind == "control" and not hint.startswith("did"):
+        hint = "`holdfast profile show PROFILE` lists those of a profile"
+    return Objection(f"unknown-{kind}", message, at, name, hint)
 
 
 def _expired(selection: Selection, day: date) -> Iterator[Objection]:

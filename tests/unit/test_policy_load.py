@@ -327,6 +327,18 @@ def test_bad_file(tmp_path, name):
     assert [words for said in only(problems, code) if words in said], [p.render() for p in problems]
 
 
+@pytest.mark.parametrize(("name", "code"), [("none", "reserved-name"), ("basic", "duplicate-id")])
+def test_an_overlay_with_a_name_that_means_something_else(tmp_path, name, code):
+    text = OVERLAY.replace("id: special", f"id: {name}")
+    _, problems = read(tmp_path, controls(control("one")), text)
+    assert [p.code for p in problems] == [code]
+
+
+def test_a_profile_called_none(tmp_path):
+    _, problems = read(tmp_path, PROFILES.replace("basic", "none", 1))
+    assert [p.code for p in problems] == ["reserved-name"]
+
+
 def test_all_mistakes_of_all_files_come_at_once_in_reading_order(tmp_path):
     bad = controls(control("one", title='"a "') + control("two", phase="x"))
     _, problems = read(tmp_path, bad, controls(control("three", kinds="[x]")))
