@@ -5,7 +5,7 @@ It says what is meant to hold. What was seen to hold is in the baselines and in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,7 @@ class State(StrEnum):
     """Where a rule stands."""
 
     IMPLEMENTED = "implemented"
+    UNSEEN = "not seen"
     PROVIDED = "provided"
     WAIVED = "waived"
     NOT_AUTOMATED = "not automated"
@@ -90,9 +91,22 @@ class Coverage:
 
 
 def coverage(
-    policy: Policy, resolution: Resolution, followed: Benchmark, stream: DataStream
+    policy: Policy,
+    resolution: Resolution,
+    followed: Benchmark,
+    stream: DataStream,
+    *,
+    seen: Collection[str] | None = None,
 ) -> Coverage:
     """Compare a resolved profile with the SCAP profile that it follows.
+
+    Args:
+        policy: what there is.
+        resolution: what becomes of the profile's controls.
+        followed: the benchmark that the profile follows.
+        stream: the content to compare with.
+        seen: the rules that hold in a recorded run. A control that sets something whose rule is
+            not among them has yet to be seen to work. All count as seen when None.
 
     Raises:
         HoldfastError: the data stream has no such profile (exit code 2).
@@ -103,6 +117,8 @@ def coverage(
     for rule in benchmark.selected(followed.scap_profile):
         name = short(rule.id)
         state, control, why = standing.get(name) or _elsewhere(policy, resolution, name)
+        if state is State.IMPLEMENTED and seen is not None and name not in seen:
+            state, why = State.UNSEEN, "it is set, and no recorded run shows that the rule passes"
         found.append(Covered(name, state, control, why, rule.checked))
     return Coverage(
         benchmark.id,

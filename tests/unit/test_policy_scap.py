@@ -178,6 +178,15 @@ def test_every_rule_stands_somewhere(tmp_path, resolved):
     assert got.strangers == (("stranger", "one", False),)
 
 
+def test_what_no_recorded_run_shows_is_not_implemented(tmp_path, resolved):
+    found, resolution = resolved
+    followed = found.profiles["basic"].benchmark["el10"]
+    rules = stream(tmp_path, {"one": ""})
+    for seen, state in (({"one"}, State.IMPLEMENTED), (set(), State.UNSEEN)):
+        (rule,) = coverage(found, resolution, followed, rules, seen=seen).rules
+        assert rule.state is state
+
+
 def test_an_empty_profile_has_no_share(tmp_path, resolved):
     found, resolution = resolved
     select = "".join(f'<x:select idref="{RULE}{r}" selected="false"/>' for r in RULES)
