@@ -38,6 +38,9 @@ RIGHTS = (
     "dotfile_group",
 )
 WHAT = (*AGES, "lock_empty", "lock_system", "nologin_system", "root_group", *RIGHTS)
+COPIES = ("/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-")
+"""What the programs that change accounts leave beside them."""
+
 SCHEMA = {"what": Field(str, required=True, choices=WHAT), "value": TEXT}
 
 
@@ -126,7 +129,7 @@ class Account(Type):
                 draft.mode, draft.uid, draft.gid = mode, uid, gid
             return
         for _, words, do, back in seen:
-            self.node.act(words, [{"run": do}], [{"run": back}])
+            self.node.act(words, [{"run": do}], [{"run": back}]).touches = COPIES
 
     def undo(self, want: Want, seen: list[Any]) -> list[dict[str, Any]]:
         """The commands back."""

@@ -49,7 +49,7 @@ class AideDatabase(Type):
     def write(self, want: Want, seen: tuple[str, str]) -> None:
         """Stage it."""
         do = [{"run": ["aide", "--init"]}, {"run": ["mv", "-f", seen[1], seen[0]]}]
-        self.node.act("AIDE's database", do, self.undo(want, seen), last=True)
+        self.node.act("AIDE's database", do, self.undo(want, seen)).last = True
 
     def undo(self, want: Want, seen: tuple[str, str]) -> list[dict[str, Any]]:
         """Remove it."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import text as texts
@@ -84,8 +85,14 @@ class Selection:
     def finish(self) -> None:
         """Stage the one command that selects everything."""
         if (self.profile, self.features) != (self.was, self.had) or self.edited:
-            back = [selecting(self.was, self.had)] if self.was else []
-            self.node.act("authselect", [selecting(self.profile, self.features)], back)
+            do = selecting(self.profile, self.features)
+            back = [selecting(self.was, self.had)]
+            if not self.was:
+                # There is no profile to go back to, only files that authselect itself sets aside.
+                name = "holdfast-{0}".format(int(time.time()))
+                do["run"].append("--backup=" + name)
+                back = [{"run": ["authselect", "backup-restore", name]}]
+            self.node.act("authselect", [do], back)
 
 
 def selecting(profile: str, features: list[str]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Field:
         return None
 
 
+HEADER = "# Written by Holdfast; what is changed here does not last.\n"
 TEXT = Field(str)
 NEEDED = Field(str, required=True)
 LINE = Field(str, required=True, pattern=r"^[^\n\0]+\Z")
@@ -171,3 +172,23 @@ def tell(node: Node, want: Want) -> None:
     """Have a unit told at the end, where the resource names one."""
     if want.get("reload") is not None:
         node.reload(want["reload"])
+
+
+def keep_ours(node: Node, path: str, body: str, mode: int, *, told: bool) -> list[tuple[str, str]]:
+    """Stage a file that is wholly ours, also where only a blank or a bit of its mode differs.
+
+    Without a body there is no file. `told` says that words about its content were found already;
+    else they are returned.
+    """
+    draft = node.draft(path, data=True, follow=False)
+    if not body:
+        node.remove(path)
+        return []
+    if draft.kind != "file" or draft.text != HEADER + body:
+        node.write(path, HEADER + body, mode=mode, owner="root", group="root", ours=True)
+        return [] if told else [("", "write {0} as it has to be".format(path))]
+    owner, group = node.number("passwd", "root"), node.number("group", "root")
+    if (draft.mode, draft.uid, draft.gid) != (mode, owner, group):
+        node.rights(path, mode=mode, owner=owner, group=group, follow=False)
+        return [("", "set {0} root:root on {1}".format(shown(mode), path))]
+    return []

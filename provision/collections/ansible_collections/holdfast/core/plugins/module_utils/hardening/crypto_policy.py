@@ -85,7 +85,7 @@ class CryptoPolicy(Type):
             return []
         do = [{"run": ["update-crypto-policies", "--no-reload", "--set", wanted]}]
         back = [{"run": ["update-crypto-policies", "--no-reload", "--set", self.was]}]
-        self.node.act("crypto policy", do, back)
+        self.node.act("crypto policy", do, back).touches = (CONFIG,)
         if self.node.has_unit("sshd.service"):
             self.node.reload("sshd")
         self.node.wait("crypto policy {0}: programs that run keep the old one".format(wanted))

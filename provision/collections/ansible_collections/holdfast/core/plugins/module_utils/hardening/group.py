@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.account import COPIES
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
     Field,
     Type,
@@ -45,7 +46,8 @@ class Group(Type):
         do = [] if seen is not None else [{"run": ["groupadd", "-r", name]}]
         if members != (seen or []):
             do.append({"run": ["gpasswd", "-M", ",".join(members), name]})
-        self.node.act("group {0}".format(name), do, self.undo(want, seen))
+        act = self.node.act("group {0}".format(name), do, self.undo(want, seen))
+        act.touches = COPIES
 
     def undo(self, want: Want, seen: list[str] | None) -> list[dict[str, Any]]:
         """Its members as they were, or no such group."""

@@ -73,7 +73,7 @@ def begin(home: str, run: str, phase: str, node: Node, reloads: list[dict[str, A
     number = max([_number(name) for r in os.listdir(home) for name in _names(home, r)] or [0]) + 1
     folder = os.path.join(home, run, "{0:06d}-{1}".format(number, phase))
     os.mkdir(folder, 0o700)
-    files = []
+    files: list[dict[str, Any]] = []
     for count, draft in enumerate(node.changed()):
         entry: dict[str, Any] = {"path": draft.seen.path, "before": draft.seen.record()}
         entry["after"] = after(draft)
@@ -84,18 +84,31 @@ def begin(home: str, run: str, phase: str, node: Node, reloads: list[dict[str, A
         elif draft.seen.kind == "file":
             entry["before"].pop("sha256", None)
         files.append(entry)
+    mine = {entry["path"] for entry in files}
+    touched = sorted({path for act in node.acts for path in act.touches} - mine)
     body = {
         "schema": "holdfast.hardening/1",
         "run": run,
         "phase": phase,
         "at": int(time.time()),
         "files": files,
+        "touched": [_touched(node, folder, n, path) for n, path in enumerate(touched)],
         "acts": [{"words": a.words, "undo": a.undo} for a in node.acts],
         "reloads": reloads,
         "notes": node.notes,
     }
     rescue.write_mark(folder, "journal.json", body)
     return Entry(folder)
+
+
+def _touched(node: Node, folder: str, number: int, path: str) -> dict[str, Any]:
+    """A file that a command writes on its way."""
+    seen = node.tree.look(path, data=True, follow=False)
+    entry: dict[str, Any] = {"path": path, "before": seen.record()}
+    if seen.kind == "file":
+        entry["backup"] = "touched-{0:04d}".format(number)
+        _keep(os.path.join(folder, entry["backup"]), seen.data or b"")
+    return entry
 
 
 def after(draft: Draft) -> dict[str, Any]:

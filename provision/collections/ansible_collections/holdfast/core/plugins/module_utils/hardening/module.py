@@ -12,10 +12,10 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
     Field,
     Type,
     Want,
+    keep_ours,
 )
 
 OURS = "/etc/modprobe.d/60-holdfast.conf"
-HEADER = "# Written by Holdfast; what is changed here does not last.\n"
 _INSTALL = re.compile(r"^\s*install\s+(\S+)\s+/bin/false\s*$")
 SCHEMA = {"name": Field(str, required=True, pattern=r"^[A-Za-z0-9_-]+\Z")}
 
@@ -66,10 +66,8 @@ class Module(Type):
         """Write our file."""
         names = {want["name"] for want in wants}
         names |= {want["name"] for want in self.others} & self.kept
-        if names != self.kept:
-            lines = "".join(
-                "install {0} /bin/false\nblacklist {0}\n".format(n) for n in sorted(names)
-            )
-            self.node.write(OURS, HEADER + lines, mode=0o644, ours=True)
+        told = names != self.kept
+        lines = "".join("install {0} /bin/false\nblacklist {0}\n".format(n) for n in sorted(names))
+        words = keep_ours(self.node, OURS, lines, 0o644, told=told)
         gone = sorted(self.kept - names)
-        return [("", "let module {0} be loaded again".format(name)) for name in gone]
+        return words + [("", "let module {0} be loaded again".format(name)) for name in gone]

@@ -90,15 +90,17 @@ class Draft:
 
 
 class Act:
-    """A change that is no file: plain steps to do it, and plain steps back."""
+    """A change that is no file of ours: plain steps to do it, and plain steps back.
 
-    def __init__(
-        self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]], last: bool = False
-    ) -> None:
+    `touches` are files that the steps write on their way and that come back byte for byte.
+    """
+
+    def __init__(self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]]) -> None:
         self.words = words
         self.do = do
         self.undo = undo
-        self.last = last
+        self.touches: tuple[str, ...] = ()
+        self.last = False
 
 
 class Node:
@@ -340,12 +342,12 @@ class Node:
         draft = self.draft(path, data=True, follow=False)
         draft.kind = "absent"
 
-    def act(
-        self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]], last: bool = False
-    ) -> None:
-        """Stage a change that is no file; `last` ones come after all others."""
+    def act(self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]]) -> Act:
+        """Stage a change that is no file of ours."""
+        found = Act(words, do, undo)
         if do and not self.offline:
-            self.acts.append(Act(words, do, undo, last))
+            self.acts.append(found)
+        return found
 
     def reload(self, name: str) -> None:
         """Ask for one reload at the end."""

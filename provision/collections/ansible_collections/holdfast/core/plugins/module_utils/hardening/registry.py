@@ -18,6 +18,9 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.content im
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.crypto_policy import (
     CryptoPolicy,
 )
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.default_target import (
+    DefaultTarget,
+)
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.file import File
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.group import Group
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.kernel_argument import (
@@ -59,6 +62,7 @@ TYPES: dict[str, type[Type]] = {
         AuditRule,
         AuditPrivileged,
         Service,
+        DefaultTarget,
         Sweep,
         File,
         AideDatabase,

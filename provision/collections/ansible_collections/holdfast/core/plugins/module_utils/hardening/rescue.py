@@ -444,11 +444,12 @@ def same(now: dict[str, Any], record: dict[str, Any]) -> bool:
 def put_back(tree: Tree, folder: str, entry: dict[str, Any], report: Undone) -> None:
     """Bring one place back to what it was before the journal's pass."""
     path, before, after = entry["path"], entry["before"], entry["after"]
-    now = tree.look(path, data="sha256" in before or "sha256" in after, follow=False)
+    now = tree.look(path, data="backup" in entry or "sha256" in (after or ()), follow=False)
     known = report.thought.get(path) or now.record()
     if same(known, before):
         return
-    if not same(known, after) and not report.force:
+    # What a command wrote on its way is nobody's word: it comes back however it looks now.
+    if after is not None and not same(known, after) and not report.force:
         report.left.append("{0}: somebody changed it since".format(path))
         return
     report.done.append(
@@ -516,6 +517,11 @@ def undo(
             continue
         report.done.append("undo: {0}".format(act["words"]))
         _steps(tree, act["undo"], report, command)
+    for entry in () if offline else body.get("touched", []):
+        try:
+            put_back(tree, folder, {**entry, "after": None}, report)
+        except (OSError, Command) as error:
+            report.wrong.append("{0}: {1}".format(entry["path"], error))
     for again in body["reloads"] if reload and not offline else ():
         report.done.append(again["words"])
         _steps(tree, again["steps"], report, command)

@@ -108,10 +108,10 @@ class Service(Type):
         if not seen.exists:
             return []
         verbs = ["mask"] if seen.masked else ["unmask"]
-        if want["state"] in ("enabled", "disabled") and not seen.masked:
-            verbs += (
-                ["enable"] if enabled(seen) else ["disable"] if want["state"] == "enabled" else []
-            )
+        if enabled(seen):
+            verbs.append("enable")
+        elif want["state"] == "enabled" and not seen.masked:
+            verbs.append("disable")
         verbs.append("start" if seen.active or seen.starting else "stop")
         return [{"run": ["systemctl", verb, "--", want["name"]]} for verb in verbs]
 

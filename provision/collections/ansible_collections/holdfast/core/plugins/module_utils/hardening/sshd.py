@@ -14,13 +14,13 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
     Type,
     Want,
     agreed,
+    keep_ours,
 )
 
 MAIN = "/etc/ssh/sshd_config"
 FOLDER = "/etc/ssh/sshd_config.d"
 OURS = FOLDER + "/00-holdfast.conf"
 INCLUDE = "Include /etc/ssh/sshd_config.d/*.conf"
-HEADER = "# Written by Holdfast; what is changed here does not last.\n"
 _INCLUDES = re.compile(r"^\s*include\s+(.*\s)?(/etc/ssh/)?sshd_config\.d/\*\.conf", re.IGNORECASE)
 _MATCH = re.compile(r"^\s*match\b", re.IGNORECASE)
 
@@ -100,9 +100,9 @@ class Sshd(Type):
             text = self.node.text(MAIN) or ""
             self.node.write(MAIN, INCLUDE + "\n" + texts.without_line(text, INCLUDE))
         gone = sorted(set(self.kept) - {option.lower() for option in values})
-        if {option.lower(): value for option, value in values.items()} != self.kept:
-            lines = ["{0} {1}\n".format(option, values[option]) for option in sorted(values)]
-            self.node.write(OURS, HEADER + "".join(lines), mode=0o600, ours=True)
+        lines = ["{0} {1}\n".format(option, values[option]) for option in sorted(values)]
+        told = {option.lower(): value for option, value in values.items()} != self.kept
+        words += keep_ours(self.node, OURS, "".join(lines), 0o600, told=told)
         return words + [("", "no longer set {0} in {1}".format(o, OURS)) for o in gone]
 
     def _read_first(self) -> bool:

@@ -38,7 +38,9 @@ class Walk:
         tops = local_mounts(node)
         if not tops:
             return
-        left_out = [word for top in STORES for word in ("-path", top, "-prune", "-o")]
+        root = node.tree.root.rstrip("/")
+        tops = [root + top for top in tops] if root else tops
+        left_out = [word for top in STORES for word in ("-path", root + top, "-prune", "-o")]
         wanted = ["(", "-type", "d", "-perm", "-0002", "!", "-perm", "-1000", ")"]
         wanted += ["-o", "(", "-type", "f", "(", "-perm", "-0002", "-o", "-perm", "/6000", ")", ")"]
         argv = ["find", *tops, "-xdev", *left_out, "(", *wanted, ")", "-printf", r"%y %m %p\0"]
@@ -49,7 +51,7 @@ class Walk:
             kind, _, rest = entry.partition(" ")
             mode, _, path = rest.partition(" ")
             if path:
-                self.found.append((kind, path, int(mode, 8)))
+                self.found.append((kind, path[len(root) :], int(mode, 8)))
 
     @staticmethod
     def of(node: Node) -> Walk:
@@ -71,8 +73,7 @@ def local_mounts(node: Node, without: frozenset[str] = frozenset()) -> list[str]
         row = line.split()
         if len(row) > 3 and (row[2] in LOCAL or row[1] == "/"):
             found[row[1]] = not (without & set(row[3].split(",")))
-    root = node.tree.root.rstrip("/")
-    return [root + path.rstrip("/") or "/" for path, wanted in sorted(found.items()) if wanted]
+    return [path for path, wanted in sorted(found.items()) if wanted]
 
 
 class Sweep(Type):

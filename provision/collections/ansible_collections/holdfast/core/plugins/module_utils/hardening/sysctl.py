@@ -13,10 +13,10 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
     Type,
     Want,
     agreed,
+    keep_ours,
 )
 
 OURS = "/etc/sysctl.d/60-holdfast.conf"
-HEADER = "# Written by Holdfast; what is changed here does not last.\n"
 ETC = "/etc/sysctl.d"
 VENDOR = ("/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 FIRST = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
@@ -114,9 +114,9 @@ class Sysctl(Type):
         theirs = {want["name"] for want in self.others} - set(values)
         values.update({name: self.kept[name] for name in theirs if name in self.kept})
         gone = sorted(set(self.kept) - set(values))
-        if self.kept != values:
-            lines = ["{0} = {1}\n".format(name, values[name]) for name in sorted(values)]
-            self.node.write(OURS, HEADER + "".join(lines), mode=0o644, ours=True)
+        lines = ["{0} = {1}\n".format(name, values[name]) for name in sorted(values)]
+        told = self.kept != values
+        words = keep_ours(self.node, OURS, "".join(lines), 0o644, told=told)
         if self.wrong:
             names = sorted(self.wrong, key=lambda name: (name not in FIRST, name))
             if any(name in FIRST for name in names):
@@ -129,7 +129,7 @@ class Sysctl(Type):
                 for runs in (self._runs(name),)
             ]
             self.node.act("kernel settings", do, undo)
-        return [("", "no longer keep {0} in {1}".format(name, OURS)) for name in gone]
+        return words + [("", "no longer keep {0} in {1}".format(name, OURS)) for name in gone]
 
 
 def wanted(want: Want) -> str:
