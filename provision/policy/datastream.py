@@ -1,18 +1,17 @@
 """Reads what a SCAP data stream knows: its benchmarks, their profiles and rules.
 
-The file is read as a stream of events. A document type or an entity is refused before it can do
-anything, nothing is looked up elsewhere, and size and depth are bounded. Evaluating is OpenSCAP's
-work, never ours.
+The file is read piece by piece: a document type is refused before it can do anything, nothing is
+looked up elsewhere, and size and depth are bounded. Evaluating is OpenSCAP's work, never ours.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.parsers import expat
+from xml.parsers.expat import ExpatError
 
+from provision.core import plainxml
 from provision.core.exitcodes import ExitCode
 from provision.core.names import suggest
 from provision.core.problems import HoldfastError, Position, Problem, fail
@@ -23,7 +22,7 @@ MAX_DEPTH = 200
 RULE = "xccdf_org.ssgproject.content_rule_"
 """What stands before a rule's id in the content that distributions ship."""
 
-_XCCDF = "http://checklists.nist.gov/xccdf/1.2 "
+_XCCDF = "{http://checklists.nist.gov/xccdf/1.2}"
 _CHECKS = (
     "http://oval.mitre.org/XMLSchema/oval-definitions-5",
     "http://open-scap.org/page/SCE",
@@ -126,21 +125,24 @@ def read_datastream(path: Path) -> DataStream:
     """
     reader = _Reader(path)
     try:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size > MAX_BYTES:
-                raise _no(path, "too-large", f"larger than {MAX_BYTES} bytes")
-            reader.parser.ParseFile(stream)
+        if path.stat().st_size > MAX_BYTES:
+            raise _no(path, "too-large", f"larger than {MAX_BYTES} bytes")
+        plainxml.read(path, reader)
     except OSError as error:
         raise _no(path, "unreadable-file", f"cannot be read: {error.strerror}") from None
-    except expat.ExpatError as error:
-        words = expat.errors.messages[error.code]
-        at = Position(str(path), error.lineno, error.offset + 1)
-        problem = Problem("not-xml", f"not well-formed XML: {words}", at)
-        raise HoldfastError([problem], ExitCode.USAGE) from None
+    except plainxml.NotPlain as error:
+        raise HoldfastError([_not_plain(path, error)], ExitCode.USAGE) from None
     if not reader.benchmarks:
         raise _no(path, "not-a-datastream", "it holds no XCCDF 1.2 benchmark")
     return DataStream(path, tuple(reader.benchmarks))
+
+
+def _not_plain(path: Path, error: plainxml.NotPlain) -> Problem:
+    cause = error.__cause__
+    line, column = 1, 1
+    if isinstance(cause, ExpatError):
+        line, column = cause.lineno, cause.offset + 1
+    return Problem("not-a-datastream", str(error), Position(str(path), line, column))
 
 
 def _no(path: Path, code: str, message: str) -> HoldfastError:
@@ -149,22 +151,13 @@ def _no(path: Path, code: str, message: str) -> HoldfastError:
 
 
 class _Reader:
-    """Takes the events of one file. Everything outside of benchmarks is passed over."""
+    """Takes the elements of one file. Everything outside of benchmarks is passed over."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.benchmarks: list[ScapBenchmark] = []
-        self.parser = expat.ParserCreate(namespace_separator=" ")
-        self.parser.buffer_text = True
-        self.parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._text
-        self.parser.StartDoctypeDeclHandler = self._doctype
-        self.parser.EntityDeclHandler = self._entity
         self.depth = 0
         self.inside: list[str] = []
-        self.words: list[str] | None = None
         self.benchmark: dict[str, str] | None = None
         self.rules: dict[str, ScapRule] = {}
         self.profiles: dict[str, ScapProfile] = {}
@@ -175,37 +168,33 @@ class _Reader:
         self.selects: list[tuple[str, bool]] = []
         self.checked = False
 
-    def _doctype(self, *_: object) -> None:
-        raise _no(self.path, "not-a-datastream", "it declares a document type; that is not read")
-
-    def _entity(self, *_: object) -> None:
-        raise _no(self.path, "not-a-datastream", "it declares an entity; that is not read")
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """An element begins."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise _no(self.path, "too-deep", f"nested deeper than {MAX_DEPTH} elements")
-        if not name.startswith(_XCCDF):
+        if not tag.startswith(_XCCDF):
             return
-        tag = name[len(_XCCDF) :]
-        begin = getattr(self, f"_begin_{tag.replace('-', '_').lower()}", None)
-        if tag == "Benchmark" or self.benchmark is not None:
-            self.inside.append(tag)
+        name = tag[len(_XCCDF) :]
+        if name == "Benchmark" or self.benchmark is not None:
+            self.inside.append(name)
+            begin = getattr(self, f"_begin_{name.lower()}", None)
             if begin is not None:
                 begin(attributes)
 
-    def _end(self, name: str) -> None:
+    def end(self, tag: str, text: str) -> None:
+        """An element ends."""
         self.depth -= 1
-        if not name.startswith(_XCCDF) or self.benchmark is None:
+        if not tag.startswith(_XCCDF) or self.benchmark is None:
             return
-        tag = self.inside.pop()
-        end = getattr(self, f"_finish_{tag.lower()}", None)
-        if end is not None:
-            end()
-
-    def _text(self, text: str) -> None:
-        if self.words is not None:
-            self.words.append(text)
+        name = self.inside.pop()
+        if name == "title":
+            self._title(" ".join(text.split()))
+        elif name == "version" and self.inside == ["Benchmark"]:
+            self.benchmark["version"] = text.strip()
+        finish = getattr(self, f"_finish_{name.lower()}", None)
+        if finish is not None:
+            finish()
 
     def _begin_benchmark(self, attributes: dict[str, str]) -> None:
         self.benchmark = {"id": attributes.get("id", ""), "version": ""}
@@ -270,26 +259,11 @@ class _Reader:
         if self.rule is not None and attributes.get("system") in _CHECKS:
             self.checked = True
 
-    def _begin_title(self, _: dict[str, str]) -> None:
-        if self.inside[-2:-1] in (["Rule"], ["Profile"]):
-            self.words = []
-
-    def _finish_title(self) -> None:
-        text = " ".join("".join(self.words or ()).split())
-        self.words = None
+    def _title(self, text: str) -> None:
         if self.inside[-1:] == ["Rule"] and self.rule is not None:
             self.rule["title"] = text
         elif self.inside[-1:] == ["Profile"] and self.profile is not None:
             self.profile["title"] = text
-
-    def _begin_version(self, _: dict[str, str]) -> None:
-        if self.inside[-2:-1] == ["Benchmark"]:
-            self.words = []
-
-    def _finish_version(self) -> None:
-        if self.words is not None and self.benchmark is not None:
-            self.benchmark["version"] = "".join(self.words).strip()
-        self.words = None
 
 
 _TRUE = ("true", "1")

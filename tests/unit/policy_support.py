@@ -61,7 +61,7 @@ def policy(folder: Path, *files: str) -> Policy:
 def datastream(rules: dict[str, str], profile: str = "", head: str = "") -> str:
     """A data stream: rules by id with the attributes of their elements, and a profile's body."""
     body = "".join(
-        f'<x:Rule id="{RULE}{name}" {attributes}><x:title>Rule <b>{name}</b></x:title>'
+        f'<x:Rule id="{RULE}{name}" {attributes}><x:title>Rule  {name}</x:title>'
         '<x:check system="http://oval.mitre.org/XMLSchema/oval-definitions-5"/></x:Rule>'
         for name, attributes in rules.items()
     )

@@ -96,7 +96,8 @@ def test_a_file_that_is_cut(tmp_path):
     with pytest.raises(HoldfastError) as error:
         read_datastream(path)
     (problem,) = error.value.problems
-    assert (problem.code, problem.position.line) == ("not-xml", 1)
+    assert (problem.code, problem.position.line) == ("not-a-datastream", 1)
+    assert problem.position.column > 100
     assert error.value.exit_code == 2
 
 
@@ -104,7 +105,7 @@ def test_a_file_that_is_cut(tmp_path):
     ("text", "code"),
     [
         ("<a/>", "not-a-datastream"),
-        ("", "not-xml"),
+        ("", "not-a-datastream"),
         ("<a>" * 300, "too-deep"),
         ("<a>" * 300 + "</a>" * 300, "too-deep"),
     ],
