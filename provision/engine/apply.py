@@ -16,9 +16,10 @@ from provision.engine.ansible import Ansible, Outcome
 from provision.engine.recorder import Recorder, Tally
 from provision.engine.restart import Restarter
 from provision.engine.runs import RunRecord
+from provision.policy.resolve import NONE
 
-RESTART_AFTER = "base"
-"""The phase whose packages need a restart before what comes after can be proven."""
+RESTART_AFTER = ("base", "hardening")
+"""Phases after which a restart may have to come before what follows can be proven."""
 
 RESTART_GROUP = "holdfast_restart_first"
 NOBODY = "all,!all"
@@ -141,7 +142,10 @@ class Applier:
         """
         if not outcome.finished or tally.failed is not None or tally.tasks == 0:
             return [p for p in phases if p not in tally.finished]
-        return [p for p in phases if p in _second(self.phases)] if tally.left else []
+        points = {"node_restart": 1, "node_restart_again": 2}
+        point = points.get(tally.left or "", len(RESTART_AFTER) + 1)
+        later = [phase for piece in pieces(self.phases)[point:] for phase in piece]
+        return [p for p in phases if p in later]
 
     def _round(self, left: Mapping[str, Sequence[str]]) -> tuple[Outcome, dict[str, Tally]]:
         recorder = Recorder(self.sink)
@@ -151,7 +155,8 @@ class Applier:
             playbook("wave"),
             recorder.take,
             limit=names,
-            variables=self.holding.variables() | hosts_of(self.phases, left),
+            variables=self.holding.variables()
+            | hosts_of(self.phases, left, again=self.restarter.rack.profile != NONE),
         )
         recorder.finish()
         if outcome.interrupted:
@@ -174,20 +179,37 @@ def phases_of(site: Path) -> tuple[str, ...]:
     return tuple(name.lower().replace(" ", "_") for name in names)
 
 
-def hosts_of(phases: Sequence[str], left: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The host patterns of every phase, before and after the point where a restart may come."""
+def hosts_of(
+    phases: Sequence[str], left: Mapping[str, Sequence[str]], *, again: bool = True
+) -> dict[str, Any]:
+    """The host patterns of every phase, in the pieces between which a restart may come.
+
+    `again` says whether nodes are looked at for a restart after hardening, too.
+    """
     wanted = {p: ",".join(n for n, todo in left.items() if p in todo) for p in phases}
-    second = _second(phases)
-    before = {p: (wanted[p] or NOBODY) if p not in second else NOBODY for p in phases}
-    after = {
-        p: f"{wanted[p]},!{RESTART_GROUP}" if p in second and wanted[p] else NOBODY for p in phases
-    }
-    goes_on = [n for n, todo in left.items() if any(p in second for p in todo)]
-    return {
-        "engine_before": before,
-        "engine_after": after,
-        "engine_restart_hosts": ",".join(goes_on) or NOBODY,
-    }
+    found: dict[str, Any] = {}
+    for name, piece in zip(("before", "middle", "after"), pieces(phases), strict=True):
+        # Who left for a restart takes no part in what comes after it.
+        stays = "" if name == "before" else f",!{RESTART_GROUP}"
+        found[f"engine_{name}"] = {
+            p: f"{wanted[p]}{stays}" if p in piece and wanted[p] else NOBODY for p in phases
+        }
+    for number, name in enumerate(("engine_restart_hosts", "engine_restart_again_hosts"), 1):
+        later = [p for piece in pieces(phases)[number:] for p in piece]
+        goes_on = ",".join(n for n, todo in left.items() if any(p in later for p in todo))
+        found[name] = f"{goes_on},!{RESTART_GROUP}" if goes_on else NOBODY
+    return found if again else {**found, "engine_restart_again_hosts": NOBODY}
+
+
+def pieces(phases: Sequence[str]) -> list[tuple[str, ...]]:
+    """The phases in pieces; a restart may come between two of them."""
+    found: list[tuple[str, ...]] = []
+    rest = tuple(phases)
+    for last in RESTART_AFTER:
+        end = rest.index(last) + 1 if last in rest else 0
+        found.append(rest[:end])
+        rest = rest[end:]
+    return [*found, rest]
 
 
 def emit_node_end(sink: EventSink, node: str, result: NodeResult) -> None:
@@ -198,11 +220,6 @@ def emit_node_end(sink: EventSink, node: str, result: NodeResult) -> None:
         "unreachable": result.unreachable,
     }
     sink.emit(Event("node.end", node, result.phase, data, durable=True))
-
-
-def _second(phases: Sequence[str]) -> tuple[str, ...]:
-    """The phases after the point where a restart may come."""
-    return tuple(phases[phases.index(RESTART_AFTER) + 1 :]) if RESTART_AFTER in phases else ()
 
 
 def _judge(tally: Tally, left: Sequence[str]) -> NodeResult | None:

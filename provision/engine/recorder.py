@@ -14,7 +14,12 @@ from typing import Any
 from provision.core.events import Event, EventSink
 from provision.engine.ansible import Line
 
-INTERNAL = frozenset({"node_lock", "node_restart", "node_unlock", "preflight"})
+INTERNAL = frozenset(
+    {"node_lock", "node_restart", "node_restart_again", "node_unlock", "preflight"}
+)
+LOOKS = ("node_restart", "node_restart_again")
+"""Plays in which a node may leave for a restart."""
+
 """Plays that are the engine's own and not phases of a node."""
 
 
@@ -35,8 +40,8 @@ class _Open:
 class Tally:
     """What one ansible process did on one node.
 
-    `reboot` says why a restart is asked for, by the last task that looked; `left` that the node
-    left the playbook before its end for that.
+    `reboot` says why a restart is asked for, by the last task that looked; `left` in which
+    play the node left the playbook before its end for that.
     """
 
     tasks: int = 0
@@ -45,7 +50,7 @@ class Tally:
     message: str | None = None
     unreachable: bool = False
     reboot: list[str] = field(default_factory=list)
-    left: bool = False
+    left: str | None = None
 
 
 class Recorder:
@@ -119,7 +124,8 @@ class Recorder:
             opened.task = str(line.get("task") or "")
         if line.get("reboot"):
             tally.reboot = [str(reason) for reason in line["reboot"]]
-            tally.left = tally.left or opened.phase == "node_restart"
+            if opened.phase in LOOKS:
+                tally.left = opened.phase
         kept = ("task", "path", "status", "changes", "depends", "message", "check", "seconds")
         extra = ("ignored", "holder", "reboot", "notes", "left")
         data = {k: line.get(k) for k in kept} | {k: line[k] for k in extra if k in line}

@@ -80,6 +80,7 @@ class ScriptedAnsible:
         self.errors: dict[tuple[str, str], str] = {}
         self.unreachable: set[str] = set()
         self.reboots: dict[str, list[str]] = {}
+        self.asks_after: dict[str, str] = {}
         self.interrupt_in: str | None = None
         self.applied: list[tuple[str, str]] = []
 
@@ -130,7 +131,7 @@ class ScriptedAnsible:
         for name in limit:
             self._task(take, name, "node_lock", "Hold", "changed")
         left: set[str] = set()
-        for part in ("engine_before", "engine_after"):
+        for part in ("engine_before", "engine_middle", "engine_after"):
             for phase in PHASES:
                 self._play(take, phase)
                 hosts = variables[part][phase]
@@ -139,11 +140,15 @@ class ScriptedAnsible:
                         self._start(take, name, phase, "Work")
                         return True
                     self._phase(take, name, phase, failed, check=False)
-            if part == "engine_before":
-                self._play(take, "node_restart")
-                for name in [n for n in limit if n not in failed]:
+            look = {"engine_before": "node_restart", "engine_middle": "node_restart_again"}.get(
+                part
+            )
+            if look is not None:
+                self._play(take, look)
+                hosts = variables[f"engine{look.removeprefix('node')}_hosts"].split(",")
+                for name in [n for n in limit if n in hosts and n not in failed | left]:
                     reasons = self.reboots.get(name, [])
-                    self._task(take, name, "node_restart", "Look", "ok", reboot=reasons)
+                    self._task(take, name, look, "Look", "ok", reboot=reasons)
                     left |= {name} if reasons else set()
         self._give_back(take, [n for n in limit if n not in failed])
         self._stats(take, limit, failed)
@@ -179,6 +184,9 @@ class ScriptedAnsible:
         self._task(take, name, phase, "Work", status, changes=changes, check=check)
         if not check:
             self.applied.append((name, phase))
+            if self.asks_after.get(name) == phase:
+                self.reboots[name] = [f"{phase} waits"]
+                del self.asks_after[name]
             self.drift.get(name, {}).pop(phase, None)
 
     def _play(self, take, phase):

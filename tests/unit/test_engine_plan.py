@@ -126,19 +126,24 @@ def test_unknown_plan_schema_is_refused():
 
 
 def test_host_patterns_split_where_a_restart_may_come():
-    phases = ("repositories", "base", "time", "inference")
-    left = {"n1": list(phases), "n2": ["time", "inference"], "n3": ["base"], "n4": []}
-    made = hosts_of(phases, left)
-    assert made["engine_before"] == {
-        "repositories": "n1", "base": "n1,n3", "time": NOBODY, "inference": NOBODY,
-    }  # fmt: skip
-    assert made["engine_after"] == {
-        "repositories": NOBODY,
-        "base": NOBODY,
-        "time": f"n1,n2,!{RESTART_GROUP}",
-        "inference": f"n1,n2,!{RESTART_GROUP}",
+    phases = ("repositories", "base", "time", "hardening", "inference")
+    left = {
+        "n1": list(phases),
+        "n2": ["time", "hardening", "inference"],
+        "n3": ["base"],
+        "n4": [],
+        "n5": ["inference"],
     }
-    assert made["engine_restart_hosts"] == "n1,n2"
+    made = hosts_of(phases, left)
+    nobody = dict.fromkeys(phases, NOBODY)
+    assert made["engine_before"] == {**nobody, "repositories": "n1", "base": "n1,n3"}
+    both = f"n1,n2,!{RESTART_GROUP}"
+    assert made["engine_middle"] == {**nobody, "time": both, "hardening": both}
+    assert made["engine_after"] == {**nobody, "inference": f"n1,n2,n5,!{RESTART_GROUP}"}
+    assert made["engine_restart_hosts"] == f"n1,n2,n5,!{RESTART_GROUP}"
+    assert made["engine_restart_again_hosts"] == f"n1,n2,n5,!{RESTART_GROUP}"
+    # Without a profile nobody is asked after hardening.
+    assert hosts_of(phases, left, again=False)["engine_restart_again_hosts"] == NOBODY
 
 
 def test_phases_are_the_plays_of_the_playbook(tmp_path):

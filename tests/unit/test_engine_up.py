@@ -272,6 +272,28 @@ def test_a_restart_comes_between_base_and_what_follows(tmp_path, scripted):
     assert read_journal(RunFolder(report.folder).journal).node("n1").restarts == 1
 
 
+def test_a_restart_comes_after_hardening_where_something_waits_for_it(
+    tmp_path, scripted, monkeypatch
+):
+    phases = ("base", "hardening", "inference")
+    for where in ("provision.engine.apply.phases_of", "provision.engine.session.phases_of"):
+        monkeypatch.setattr(where, lambda _: phases)
+    monkeypatch.setattr("tests.unit.engine_support.PHASES", phases)
+    monkeypatch.setattr("provision.engine.controls.write_controls", lambda *words: {})
+    monkeypatch.setattr("provision.engine.controls.digest", lambda *words: "0")
+    scripted.drift = {n: {"hardening": ["a"], "inference": ["b"]} for n in ("n1", "n2")}
+    scripted.asks_after = {"n1": "hardening"}
+    hardened = rack(tmp_path, sizes=(2,)).model_copy(update={"profile": "cis_l1_server"})
+    report, _ = run_up(hardened)
+    assert report.exit_code is ExitCode.OK, report.problems
+    assert scripted.runs("restart") == [("n1",)]
+    of_n1 = [phase for name, phase in scripted.applied if name == "n1"]
+    assert of_n1 == ["base", "hardening", "inference"]
+    # n2 was done before n1 came back.
+    last = scripted.applied.index(("n1", "inference"))
+    assert last > scripted.applied.index(("n2", "inference"))
+
+
 def test_a_restart_that_is_due_already_is_planned_and_done(tmp_path, scripted):
     scripted.facts = {"n1": {"reboot_required": ["asked before"]}}
     scripted.reboots = {"n1": ["asked before"]}

@@ -38,6 +38,7 @@ class KernelArgument(Type):
             code, out = self.node.command(["grubby", "--info=ALL"])
             if code == 0:
                 self.kernels = [line.split() for line in _ARGS.findall(out)]
+        self.entries = self.node.files("/boot/loader/entries", ".conf")
         self.running = (self.node.text("/proc/cmdline") or "").split()
         self.add: list[str] = []
         self.take: list[str] = []
@@ -63,9 +64,10 @@ class KernelArgument(Type):
         """The argument in words; one that only the next start brings is waited for."""
         wanted = self.wanted(want)
         runs = [word for word in self.running if named(word, want["name"])]
-        if runs != wanted and not self.node.offline:
+        right = all(words == wanted for words in seen)
+        if runs != wanted and (not right or any(map(self.node.since_boot, self.entries))):
             self.node.wait("{0}: kernel argument {1}".format(want.control, want["name"]))
-        if all(words == wanted for words in seen):
+        if right:
             return []
         told = "set kernel argument {0}" if wanted else "remove kernel argument {0}"
         return [told.format(wanted[0] if wanted else want["name"])]

@@ -47,7 +47,7 @@ class Module(Type):
         words = [] if seen["kept"] else ["keep module {0} from being loaded".format(name)]
         if seen["users"] == "0" and not self.node.offline:
             words.append("unload module {0}".format(name))
-        elif seen["users"] is not None and not self.node.offline:
+        elif seen["users"] is not None and (words or self.node.since_boot(OURS)):
             self.node.wait("{0}: module {1} is in use".format(want.control, name))
         return words
 

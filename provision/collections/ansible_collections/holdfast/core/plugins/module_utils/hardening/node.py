@@ -252,6 +252,18 @@ class Node:
         """Whether a program of the system is there."""
         return any(self.exists(folder + "/" + name) for folder in ("/usr/sbin", "/usr/bin"))
 
+    def since_boot(self, path: str) -> bool:
+        """Whether a file was written after the node started: what it says is still to come."""
+        try:
+            with open(self.tree.root.rstrip("/") + "/proc/stat", encoding="ascii") as stream:
+                kernel = next(int(line.split()[1]) for line in stream if line.startswith("btime "))
+            with open(self.tree.root.rstrip("/") + "/proc/1/stat", encoding="ascii") as stream:
+                ticks = int(stream.read().rpartition(")")[2].split()[19])
+            written = os.lstat(self.tree.root.rstrip("/") + path).st_mtime
+        except (OSError, ValueError, IndexError, StopIteration):
+            return False
+        return written > kernel + ticks / float(os.sysconf("SC_CLK_TCK"))
+
     def number(self, kind: str, name: str | int) -> int:
         """The number of a user (`kind` passwd) or group (`kind` group).
 
@@ -374,7 +386,7 @@ class Node:
 
     def wait(self, reason: str) -> None:
         """Say that something takes effect at the next start only."""
-        if reason not in self.waiting:
+        if reason not in self.waiting and not self.offline:
             self.waiting.append(reason)
 
     def changed(self) -> list[Draft]:
