@@ -1,0 +1,31 @@
+# Run as root on a node: CONTENT PROFILE SECONDS BYTES [RULE...]
+# Reads BYTES of tailoring from standard input and answers with a packed folder: what OpenSCAP
+# wrote, and how it ended. It leaves nothing behind.
+set -eu
+umask 077
+export LC_ALL=C.UTF-8
+content=$1 profile=$2 seconds=$3 bytes=$4
+shift 4
+command -v oscap >/dev/null || { echo 'oscap is not installed' >&2; exit 3; }
+work=$(mktemp -d /var/tmp/holdfast-oscap.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 4' HUP INT TERM
+cd "$work"
+for rule in "$@"; do
+    shift
+    set -- "$@" --skip-rule "xccdf_org.ssgproject.content_rule_$rule"
+done
+if [ "$bytes" -gt 0 ]; then
+    head -c "$bytes" >tailoring.xml
+    set -- --tailoring-file tailoring.xml "$@"
+fi
+status=0
+nice -n 10 timeout -k 5 "$seconds" oscap xccdf eval --profile "$profile" "$@" \
+    --results results.xml --results-arf arf.xml --report report.html \
+    "$content" >/dev/null 2>oscap.log || status=$?
+printf '{"status": %d}\n' "$status" >status.json
+set -- status.json
+for name in oscap.log results.xml arf.xml report.html; do
+    [ -f "$name" ] && set -- "$@" "$name"
+done
+tar -cf - "$@" | gzip -3

@@ -1,0 +1,307 @@
+"""OpenSCAP's half of the verdict: scans held against what is accepted, as findings.
+
+The other half are the checks that read a node's state by our own probes. The two share nothing, so
+a control that is wrong and its check that is wrong with it are still found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from provision.checks import openscap
+from provision.checks.openscap import Order, Scanned
+from provision.checks.scap_content import NoContent
+from provision.checks.scap_results import RuleResult
+from provision.core.events import Event, EventSink
+from provision.core.paths import data_dir
+from provision.core.problems import fail
+from provision.policy import baseline as baselines
+from provision.policy.baseline import Baseline, Breach, Content, Judged
+from provision.policy.judge import selection_of, traits_of
+from provision.policy.load import Policy
+from provision.policy.model import RELEASES, Release
+from provision.policy.resolve import NONE, Resolution, Target, resolve
+from provision.policy.tailoring import tailor
+from provision.rack.model import Node, Rack
+from provision.rack.ssh import SshSettings
+from provision.verdict.model import Finding, Severity, Status
+
+CHECK = "openscap.scan"
+"""The finding that a scan was made and proves enough; each rule that breaks has one of its own."""
+LEAST_SHARE = 0.6
+"""The share of the selected rules that must apply where no baseline says how many."""
+
+_TITLE = "OpenSCAP judges the node as its baseline says"
+_EXPECTED = "every rule of the profile has the result that is accepted for it"
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """All that is known of a node's scan, for reports."""
+
+    scanned: Scanned
+    resolution: Resolution | None = None
+    judged: Judged | None = None
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True)
+class ScapVerdict:
+    """Findings of all nodes, and what they rest on."""
+
+    findings: tuple[Finding, ...] = ()
+    nodes: Mapping[str, NodeView] = field(default_factory=dict)
+
+
+def judge_by_openscap(
+    rack: Rack,
+    policy: Policy,
+    *,
+    ssh: SshSettings,
+    folder: Path,
+    events: EventSink,
+    quick: bool = False,
+    places: Sequence[Path] = (),
+) -> ScapVerdict:
+    """Scan the nodes of `rack` and hold each rule against what is accepted.
+
+    Args:
+        rack: the nodes, and the profile that is declared for them.
+        policy: what the profile is made of.
+        ssh: how to reach the nodes.
+        folder: where OpenSCAP's own reports are kept, a folder for each node.
+        events: is told of the start, of every node and of the end.
+        quick: leave out the rules that read every file of a node.
+        places: folders with baselines of the site; ours come last.
+
+    Raises:
+        HoldfastError: a baseline cannot be read (exit code 2).
+        OSError: `folder` cannot be written.
+    """
+    if rack.profile == NONE:
+        return ScapVerdict(tuple(_not_asked(node) for node in rack.nodes))
+    profile = policy.profiles[rack.profile]
+    resolutions: dict[str, Resolution] = {}
+
+    def ask(node: Node, major: str) -> Order:
+        release = _release(major)
+        if release not in profile.benchmark:
+            raise NoContent(f"the profile {profile.id} says nothing of release {major or '?'}")
+        target = Target(release, node.kind, traits_of(node))
+        resolution = resolve(policy, selection_of(rack), target)
+        resolutions[node.name] = resolution
+        made = tailor(profile, resolution, evaluate_waived=True)
+        return Order(made.profile, made.text, openscap.EXPENSIVE if quick else ())
+
+    events.emit(Event("openscap.start", data={"nodes": len(rack.nodes), "profile": profile.id}))
+    scans = openscap.scan_nodes(rack, ask, ssh=ssh, folder=folder)
+    views: dict[str, NodeView] = {}
+    findings: list[Finding] = []
+    for node in rack.nodes:
+        view = _view(scans[node.name], resolutions.get(node.name), [*places, ours()])
+        views[node.name] = view
+        made = _findings(view)
+        findings += made
+        data = {"status": made[0].status.value, "seconds": view.scanned.seconds}
+        events.emit(Event("openscap.node", node=node.name, data=data))
+    events.emit(Event("openscap.end", data={"findings": len(findings)}))
+    return ScapVerdict(tuple(findings), views)
+
+
+def ours() -> Path:
+    """The folder of the baselines that ship with Holdfast."""
+    return data_dir("profiles") / "baselines"
+
+
+def _release(major: str) -> Release | None:
+    return next((release for release in RELEASES if release == f"el{major}"), None)
+
+
+def find_baseline(
+    places: Sequence[Path], resolution: Resolution, scanned: Scanned
+) -> tuple[Baseline | None, str]:
+    """The baseline for a scan and why there is none; one of other content is none.
+
+    Raises:
+        HoldfastError: it cannot be read (exit code 2).
+    """
+    target = resolution.target
+    name = baselines.file_name(resolution.profile, target.release, target.kind)
+    for place in places:
+        if not (place / name).is_file():
+            continue
+        found = baselines.read(place / name)
+        if scanned.scan is None:
+            return None, ""
+        judged_with = (scanned.content, scanned.scan.version)
+        if judged_with != (found.content.file, found.content.version):
+            was = f"{found.content.file} {found.content.version}"
+            return None, f"the baseline {name} was recorded with {was}"
+        return found, ""
+    return None, f"there is no baseline {name}"
+
+
+def reasons_of(resolution: Resolution) -> dict[str, str]:
+    """Rule to why it need not pass on the target, for rules of controls that are not applied."""
+    release = resolution.target.release
+    found: dict[str, str] = {}
+    for control in resolution.not_automated:
+        for rule in control.rules(release):
+            found[rule] = control.not_automated or ""
+    for item in resolution.not_applicable:
+        for rule in item.control.rules(release):
+            found[rule] = item.reason
+    for rule, exemption in resolution.exempt_rules().items():
+        found[rule] = f"{exemption.source}: {exemption.reason}"
+    return found
+
+
+def _view(scanned: Scanned, resolution: Resolution | None, places: Sequence[Path]) -> NodeView:
+    if scanned.scan is None or resolution is None:
+        return NodeView(scanned, resolution)
+    baseline, why = find_baseline(places, resolution, scanned)
+    waived = {
+        rule: f"{e.source}: {e.reason} ({e.owner}, until {e.expires.isoformat()})"
+        for rule, e in resolution.exempt_rules().items()
+        if rule in scanned.scan.rules
+    }
+    selected = scanned.scan.selected
+    judged = baselines.gate(
+        baseline,
+        {name: r.result for name, r in scanned.scan.rules.items()},
+        selected=selected.keys(),
+        waived=waived,
+        excused=_excused(resolution),
+        left_out=scanned.left_out,
+        floor=int(len(selected) * LEAST_SHARE),
+        why_none=why,
+    )
+    return NodeView(scanned, resolution, judged, baseline)
+
+
+def _excused(resolution: Resolution) -> dict[str, str]:
+    """Rule to why the node's kind cannot have it; that follows from the declaration alone."""
+    release = resolution.target.release
+    return {
+        rule: item.reason
+        for item in resolution.not_applicable
+        for rule in item.control.rules(release)
+    }
+
+
+def _not_asked(node: Node) -> Finding:
+    return Finding(
+        node.name, CHECK, _TITLE, Status.NOT_APPLICABLE, expected=_EXPECTED,
+        severity=Severity.HIGH, reason="the inventory declares holdfast_profile: none",
+    )  # fmt: skip
+
+
+def _findings(view: NodeView) -> list[Finding]:
+    """The finding of the scan, then one for each rule that is not as accepted."""
+    scanned, judged = view.scanned, view.judged
+    if scanned.scan is None or judged is None:
+        return [
+            Finding(
+                scanned.node, CHECK, _TITLE, Status.UNKNOWN, expected=_EXPECTED,
+                seen=scanned.problem or "there is no result", severity=Severity.HIGH,
+                action="put right what is said here, then run `holdfast verify` again",
+                clears="OpenSCAP ran, and its result could be read", seconds=scanned.seconds,
+            )
+        ]  # fmt: skip
+    broken = [b for b in judged.breaches if b.rule]
+    whole = [b for b in judged.breaches if not b.rule]
+    status = Status.PASS
+    if judged.breaches:
+        status = Status.UNKNOWN if all(b.unseen for b in judged.breaches) else Status.FAIL
+    said = [words(view), *(b.words for b in whole), *judged.notes]
+    if broken:
+        said.append(f"{len(broken)} rules are not as accepted")
+    first = Finding(
+        scanned.node, CHECK, _TITLE, status, expected=_EXPECTED, seen="; ".join(said),
+        severity=Severity.HIGH,
+        action="" if status is Status.PASS else "look at the rules named below, one by one",
+        clears="" if status is Status.PASS else "no rule is worse than accepted",
+        seconds=scanned.seconds,
+    )  # fmt: skip
+    return [first, *(_of_breach(view, breach) for breach in broken)]
+
+
+_SEVERITIES = {"high": Severity.HIGH, "medium": Severity.MEDIUM, "low": Severity.LOW}
+
+
+def _of_breach(view: NodeView, breach: Breach) -> Finding:
+    scan = view.scanned.scan
+    rule = scan.rules.get(breach.rule) if scan else None
+    rule = rule or RuleResult(breach.rule, breach.now)
+    controls = _controls_of(view, breach.rule)
+    by = f"control {', '.join(controls)}" if controls else "no control answers it"
+    return Finding(
+        view.scanned.node,
+        f"openscap.{breach.rule}",
+        rule.title or breach.rule,
+        Status.UNKNOWN if breach.unseen else Status.FAIL,
+        expected=f"pass ({by})" if breach.was in ("none", "") else f"{breach.was} ({by})",
+        seen="; ".join([f"{breach.now}: {breach.words}", *rule.messages]),
+        severity=_SEVERITIES.get(rule.severity, Severity.MEDIUM),
+        action=f"holdfast profile explain {controls[0]}" if controls else "see OpenSCAP's report",
+        clears="OpenSCAP gives it the result that is accepted",
+    )
+
+
+def _controls_of(view: NodeView, rule: str) -> list[str]:
+    resolution = view.resolution
+    if resolution is None:
+        return []
+    every = [item.control for item in resolution.applied]
+    every += [item.control for item in resolution.waived]
+    every += [item.control for item in resolution.not_applicable]
+    every += [*resolution.not_automated, *resolution.provided]
+    return [c.id for c in every if rule in c.rules(resolution.target.release)]
+
+
+def words(view: NodeView) -> str:
+    """A scan in one line: what judged, and how many rules apply of how many."""
+    scan, judged = view.scanned.scan, view.judged
+    if scan is None or judged is None:
+        return view.scanned.problem
+    counts = judged.counts
+    parts = [f"{counts.get('pass', 0) + counts.get('fixed', 0)} pass"]
+    parts += [f"{len(judged.waived)} waived"] if judged.waived else []
+    parts += [f"{len(judged.accepted)} accepted as they are"] if judged.accepted else []
+    parts += [f"{counts['notapplicable']} do not apply"] if counts.get("notapplicable") else []
+    return (
+        f"{view.scanned.content} {scan.version}, {scan.profile}: {judged.applicable} of "
+        f"{sum(counts.values())} rules apply; {', '.join(parts)}"
+    )
+
+
+def record(view: NodeView, followed: str, more: Mapping[str, str], on: date) -> Baseline:
+    """The baseline that a scan makes.
+
+    Args:
+        view: a whole scan of a node that is as it should be.
+        followed: the profile of the content that the scan's tailoring extends.
+        more: rule to reason, where the policy gives none for what is no pass.
+        on: the day of the scan.
+
+    Raises:
+        HoldfastError: there is no whole scan, or a rule that is no pass has no reason.
+    """
+    scan, resolution = view.scanned.scan, view.resolution
+    if scan is None or resolution is None:
+        raise fail("no-scan", view.scanned.problem or "there is no scan", where=view.scanned.node)
+    if view.scanned.left_out:
+        raise fail("quick-scan", "rules were left out of this scan", where=view.scanned.node,
+                   hint="a baseline comes of a whole scan")  # fmt: skip
+    return baselines.record(
+        {rule: r.result for rule, r in scan.selected.items()},
+        {**reasons_of(resolution), **more},
+        profile=resolution.profile,
+        release=resolution.target.release,
+        kind=resolution.target.kind,
+        content=Content(file=view.scanned.content, version=scan.version, profile=followed),
+        on=on,
+    )
