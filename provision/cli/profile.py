@@ -138,6 +138,7 @@ def _list(args: argparse.Namespace) -> ExitCode:
 
 def _show(args: argparse.Namespace) -> ExitCode:
     from provision.policy import documents, pages
+    from provision.policy.baseline import passes
     from provision.policy.coverage import coverage
     from provision.policy.datastream import read_datastream
 
@@ -151,8 +152,11 @@ def _show(args: argparse.Namespace) -> ExitCode:
     resolution = _resolution(asked, args)
     found = None
     if args.coverage is not None:
-        followed = profile.benchmark[resolution.target.release]
-        found = coverage(policy, resolution, followed, read_datastream(args.coverage))
+        release = resolution.target.release
+        followed = profile.benchmark[release]
+        stream = read_datastream(args.coverage)
+        seen = passes(profile.id, release)
+        found = coverage(policy, resolution, followed, stream, seen=seen)
     if args.json:
         body = documents.resolved(profile, resolution)
         print_document(

@@ -1,6 +1,7 @@
 """What of a benchmark the controls answer: every rule of a SCAP profile, and where it stands.
 
-It says what is meant to hold. What was seen to hold is in the baselines and in verdicts.
+A rule counts as implemented when a control sets what it asks for and a recorded run has shown that
+it passes then; the baselines hold what was shown.
 """
 
 from __future__ import annotations

@@ -143,7 +143,16 @@ def test_show_names_owner_and_last_day(run, inventory):
     assert "applied otherwise" in out
 
 
-def test_show_with_coverage(run, document, stream):
+@pytest.fixture
+def recorded(monkeypatch):
+    """What baselines hold, whatever was recorded up to now."""
+    rules: set[str] = set()
+    monkeypatch.setattr("provision.policy.baseline.passes", lambda *_: frozenset(rules))
+    return rules
+
+
+def test_show_with_coverage(run, document, stream, recorded):
+    recorded.add("sshd_disable_root_login")
     code, out, _ = run("show", "cis_l1_server", "--coverage", stream)
     assert code == 0
     assert "implemented     1 of 2 (50.0 %)" in out
@@ -160,6 +169,12 @@ def test_show_with_coverage(run, document, stream):
         "checked": True,
     }
     assert document("show", "cis_l1_server")["coverage"] is None
+
+
+def test_what_no_recorded_run_has_shown_is_not_called_implemented(run, stream, recorded):
+    _, out, _ = run("show", "cis_l1_server", "--coverage", stream)
+    assert "implemented     0 of 2 (0.0 %)" in out
+    assert "not seen        1 of 2 (50.0 %)" in out
 
 
 def test_show_an_overlay(run, document):
