@@ -20,7 +20,18 @@ from provision.rehearsal.rack import Rehearsal
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = [path.parent.name for path in sorted(ROOT.glob("tests/molecule/*/molecule.yml"))]
-ORDER = ("preflight", "repositories", "base", "time", "container_runtime", "model_store")
+ORDER = (
+    "preflight",
+    "repositories",
+    "base",
+    "time",
+    "container_runtime",
+    "hardening",
+    "model_store",
+    "inference",
+    "access",
+    "audit_trail",
+)
 SECONDS = 600
 
 pytestmark = pytest.mark.rehearsal

@@ -54,7 +54,7 @@ class File(Type):
             found = [self.node.draft(want["path"])]
         else:
             found = list(self._meant(want))
-        return [draft for draft in found if draft.kind in kinds]
+        return [draft for draft in found if draft.kind in kinds and self.node.safe(draft)]
 
     def _meant(self, want: Want) -> Iterator[Draft]:
         for top in self.node.glob(want["path"]):

@@ -1,0 +1,481 @@
+"""A pass as a whole: one write a file, killed anywhere, put back, and not led astray."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.hardening_support import Run, System, control, journal, rescue, snapshot
+from tests.unit.roles_support import plugin, run_module
+
+ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="files of others need root")
+
+
+@pytest.fixture
+def system(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir(mode=0o755)
+    return System(root)
+
+
+def setting(path, key, value):
+    return {"type": "setting", "path": path, "key": key, "value": value}
+
+
+def content(path, text="x\n", **more):
+    return {"type": "content", "path": path, "text": text, "mode": "0644", **more}
+
+
+class TestOneWrite:
+    def test_several_resources_of_one_file_are_one_write(self, system, monkeypatch):
+        system.write("/etc/x.conf", "a = 1\n", 0o640)
+        writes = []
+        replace = rescue.Tree.replace
+        monkeypatch.setattr(
+            rescue.Tree,
+            "replace",
+            lambda self, path, *more: (writes.append(path), replace(self, path, *more)),
+        )
+        wants = [setting("/etc/x.conf", f"k{n}", "v") for n in range(9)]
+        wants.append({"type": "file", "path": "/etc/x.conf", "mode": "0600"})
+        run = Run(system, [control(*wants)])
+        assert len(run.said) == 10
+        run.commit()
+        assert writes == ["/etc/x.conf"]
+        assert stat.S_IMODE(system.path("/etc/x.conf").stat().st_mode) == 0o600
+
+    def test_a_file_keeps_its_mode_and_its_attributes(self, system):
+        path = system.write("/etc/x.conf", "a = 1\n", 0o640)
+        try:
+            os.setxattr(path, "user.mine", b"yes")
+        except OSError:
+            pytest.skip("this file system keeps no attributes")
+        run = Run(system, [control(setting("/etc/x.conf", "a", "2"))])
+        run.commit()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert os.getxattr(path, "user.mine") == b"yes"
+        path.unlink()
+        system.write("/etc/x.conf", "a = 2\n", 0o640)
+        run.undo()
+        assert os.getxattr(path, "user.mine") == b"yes"
+
+    def test_a_link_of_the_system_is_edited_where_it_points_to(self, system):
+        system.write("/etc/sysctl.conf", "a = 1\n")
+        link = system.path("/etc/sysctl.d/99.conf")
+        link.parent.mkdir()
+        link.symlink_to("../sysctl.conf")
+        wants = [setting("/etc/sysctl.d/99.conf", "a", "2"), setting("/etc/sysctl.conf", "b", "3")]
+        Run(system, [control(*wants)]).commit()
+        assert link.is_symlink()
+        assert system.read("/etc/sysctl.conf") == "a = 2\nb = 3\n"
+
+
+class TestJournal:
+    def test_it_stands_before_anything_changes_and_is_private(self, system, monkeypatch):
+        seen = []
+        put = plugin("module_utils.hardening", "apply").put
+
+        def looking(node, draft, label):
+            (entry,) = journal.entries(run.home)
+            seen.append((entry.begun, entry.done, len(entry.body()["files"])))
+            put(node, draft, label)
+
+        monkeypatch.setattr(plugin("module_utils.hardening", "apply"), "put", looking)
+        run = Run(system, [control(content("/etc/a"), content("/etc/b"))])
+        run.commit()
+        assert seen == [(True, False, 2), (True, False, 2)]
+        (entry,) = journal.entries(run.home)
+        assert entry.done
+        for path in (run.home, entry.folder):
+            assert stat.S_IMODE(Path(path).stat().st_mode) == 0o700
+
+    def test_it_holds_no_more_than_the_files_that_change(self, system):
+        system.write("/etc/secret", "s3cret\n", 0o600)
+        run = Run(system, [control({"type": "file", "path": "/etc/secret", "mode": "0000"})])
+        run.commit()
+        assert not (Path(run.passed.entry.folder) / "file-0000").exists()
+        text = (run.system.root / run.passed.entry.folder / "journal.json").read_text()
+        assert "s3cret" not in text
+
+    def test_numbers_go_up_over_runs(self, system):
+        for number, name in enumerate(("b", "a", "b"), 1):
+            run = Run(system, [control(content("/etc/x", f"{number}\n"))])
+            run.commit(name)
+        assert [(e.number, e.run) for e in journal.entries(run.home)] == [
+            (1, "b"),
+            (2, "a"),
+            (3, "b"),
+        ]
+
+    def test_nothing_changes_when_it_cannot_be_written(self, system):
+        system.path("/var/lib/holdfast/hardening").write_text("in the way")
+        run = Run(system, [control(content("/etc/x"))])
+        with pytest.raises(OSError, match="hardening"):
+            run.commit()
+        assert not system.path("/etc/x").exists()
+
+
+def killed_after(system: System, controls, steps: int) -> None:
+    """Commit in another process, which dies after so many calls that change something."""
+
+    def work():
+        count = 0
+
+        def counting(name, real):
+            def call(*words, **more):
+                nonlocal count
+                count += 1
+                if count > steps:
+                    os._exit(9)
+                return real(*words, **more)
+
+            setattr(os, name, call)
+
+        for name in ("rename", "unlink", "fchmod", "fchown", "mkdir", "open"):
+            counting(name, getattr(os, name))
+        Run(system, controls).commit()
+        os._exit(0)
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join()
+    assert child.exitcode in (0, 9)
+
+
+WANTS = [
+    control(
+        content("/etc/new", "new\n"),
+        content("/etc/deep/er/new", "new\n"),
+        setting("/etc/x.conf", "a", "2"),
+        {"type": "file", "path": "/etc/open", "mode": "0600"},
+        {"type": "file", "path": "/etc/gone", "state": "absent"},
+    )
+]
+
+
+def prepare(system: System) -> dict:
+    system.write("/etc/x.conf", "a = 1\n", 0o640)
+    system.write("/etc/open", "o", 0o666)
+    system.write("/etc/gone", "g", 0o604)
+    return snapshot(system.root)
+
+
+@pytest.mark.parametrize("steps", [*range(30), 35, 40, 50, 60, 80, 100])
+def test_killed_anywhere_each_file_is_old_or_new_and_can_be_put_back(system, steps):
+    before = prepare(system)
+    killed_after(system, WANTS, steps)
+    for path, texts in (("/etc/x.conf", {"a = 1\n", "a = 2\n"}), ("/etc/open", {"o"})):
+        assert system.read(path) in texts
+    for path in ("/etc/new", "/etc/deep/er/new"):
+        assert not system.path(path).exists() or system.read(path) == "new\n"
+    home = str(system.path("/var/lib/holdfast/hardening"))
+    for entry in reversed(journal.entries(home)):
+        report = rescue.Undone()
+        rescue.undo(entry.folder, rescue.Tree(str(system.root)), report)
+        assert (report.left, report.wrong) == ([], [])
+    left = snapshot(system.root)
+    temporary = {name for name in left if name.endswith(rescue.SUFFIX)}
+    assert len(temporary) <= 1
+    assert {n: v for n, v in left.items() if n not in temporary} == before
+
+
+def test_after_a_kill_the_next_pass_comes_to_the_end_and_reloads_what_was_owed(system):
+    wants = [control(content("/etc/systemd/system/x.service"), content("/etc/z"))]
+    real = rescue.Tree.replace
+
+    def dies(self, path, *more):
+        if path == "/etc/z":
+            raise KeyboardInterrupt
+        real(self, path, *more)
+
+    rescue.Tree.replace = dies
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Run(system, wants).commit("r1")
+    finally:
+        rescue.Tree.replace = real
+    run = Run(system, wants)
+    run.passed.owed(run.home)
+    # The unit is there already; what systemd has not read yet is not forgotten.
+    assert run.said == ["c: write /etc/z", "let systemd read its units again"]
+    run.commit("r2")
+    assert ["systemctl", "daemon-reload"] in system.calls
+    again = Run(system, wants)
+    again.passed.owed(again.home)
+    assert again.said == []
+    assert all(entry.done for entry in journal.entries(run.home))
+
+
+class TestRestore:
+    def module(self, system, to, *, check=False, force=False):
+        arguments = {"to": to, "force": force, "root": str(system.root)}
+        return run_module("hardening_restore", arguments, check=check)
+
+    def three_runs(self, system):
+        before = prepare(system)
+        for number in (1, 2, 3):
+            wants = [
+                control(
+                    content("/etc/new", f"{number}\n"),
+                    setting("/etc/x.conf", "a", str(number + 1)),
+                    undo="it cannot be" if number == 2 else None,
+                    name=f"c{number}",
+                )
+            ]
+            Run(system, wants).commit(f"r{number}")
+        return before
+
+    def test_a_run_and_all_later_ones_are_put_back_the_latest_first(self, system):
+        self.three_runs(system)
+        told = self.module(system, "r2", check=True)
+        done = self.module(system, "r2")
+        assert told.changes == done.changes
+        assert done["runs"] == ["r3", "r2"]
+        assert done["holdfast_notes"] == ["c2: it cannot be"]
+        assert system.read("/etc/new") == "1\n"
+        assert self.module(system, "r2")["changed"] is False
+        assert self.module(system, "r1")["runs"] == ["r1"]
+
+    def test_back_before_the_first_is_back_to_the_byte(self, system):
+        before = self.three_runs(system)
+        done = self.module(system, "r1")
+        assert done["holdfast_left"] == []
+        assert snapshot(system.root) == before
+
+    def test_what_somebody_changed_since_is_left_and_named_unless_forced(self, system):
+        self.three_runs(system)
+        system.write("/etc/x.conf", "mine\n", 0o640)
+        told = self.module(system, "r1", check=True)
+        assert "/etc/x.conf: somebody changed it since" in told["holdfast_left"]
+        self.module(system, "r1")
+        assert system.read("/etc/x.conf") == "mine\n"
+        assert not system.path("/etc/new").exists()
+
+    def test_force_puts_it_back_too(self, system):
+        before = self.three_runs(system)
+        system.write("/etc/x.conf", "mine\n", 0o640)
+        self.module(system, "r1", force=True)
+        assert snapshot(system.root) == before
+
+    def test_a_damaged_copy_is_refused_and_the_rest_goes_on(self, system):
+        self.three_runs(system)
+        (first, *_) = journal.entries(str(system.path("/var/lib/holdfast/hardening")))
+        entry = next(e for e in first.body()["files"] if "backup" in e)
+        with (Path(first.folder) / entry["backup"]).open("ab") as stream:
+            stream.write(b"x")
+        done = self.module(system, "r1")
+        assert done["failed"]
+        assert "is damaged" in done["msg"]
+        assert not system.path("/etc/new").exists()
+        # It is not taken for undone, and a later try does the rest again.
+        assert not first.undone
+
+    def test_a_run_that_the_node_does_not_know_is_nothing_to_do(self, system):
+        assert self.module(system, "unknown")["changed"] is False
+
+
+class TestFailure:
+    def test_a_step_that_fails_puts_everything_back(self, system, monkeypatch):
+        before = prepare(system)
+        system.write("/proc/sys/a/b", "0\n")
+        system.path("/proc/sys/a/b").chmod(0o644)
+        arguments = {
+            "controls": [*WANTS, control({"type": "service", "name": "x.service",
+                                          "state": "masked"})],
+            "root": str(system.root),
+        }  # fmt: skip
+        system.unit("x.service", file="enabled", active="active")
+        system.failing = set()
+        nodes = plugin("module_utils.hardening", "node")
+
+        def command(argv, data=None):
+            if argv[:2] == ["systemctl", "mask"]:
+                return 1, "no"
+            return system.command(argv, data)
+
+        hardening = plugin("modules", "hardening")
+        monkeypatch.setattr(
+            hardening, "Node", lambda tree, **more: nodes.Node(tree, command=command, **more)
+        )
+        monkeypatch.setattr(rescue, "run", system.raising)
+        done = run_module("hardening", arguments)
+        assert done["failed"]
+        assert "systemctl mask -- x.service: no; all was put back" in done["msg"]
+        after = snapshot(system.root)
+        assert {k: v for k, v in after.items() if "x.service" not in k and "proc" not in k
+                and "systemd" not in k and not k.startswith("usr")} == before  # fmt: skip
+
+    def test_what_is_wrong_is_said_all_at_once_before_anything_changes(self, system):
+        before = snapshot(system.root)
+        wants = [
+            control({"type": "package", "name": "aide", "state": "present"}, name="one"),
+            control({"type": "service", "name": "no.service", "state": "enabled"}, name="two"),
+            control(content("/etc/x"), name="three"),
+        ]
+        run = Run(system, wants)
+        assert [what.split(":")[0] for what in run.wrong] == ["one", "two"]
+        assert snapshot(system.root) == before
+
+
+class TestLedAstray:
+    """A local user prepares places so that root writes, reads or opens something else."""
+
+    def loose(self, system, path, mode=0o777):
+        folder = system.path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(mode)
+        return folder
+
+    def test_a_link_in_a_folder_that_others_may_write_is_not_followed(self, system):
+        system.write("/etc/shadow", "root:x\n", 0o600)
+        folder = self.loose(system, "/srv/open")
+        (folder / "x.conf").symlink_to("/etc/shadow")
+        run = Run(system, [control(setting("/srv/open/x.conf", "a", "1"))])
+        assert "is no file but a link" in run.wrong[0]
+        assert system.read("/etc/shadow") == "root:x\n"
+
+    def test_nor_is_a_folder_that_is_a_link_there(self, system):
+        system.write("/etc/target/x.conf", "a = 0\n")
+        folder = self.loose(system, "/srv/open")
+        (folder / "sub").symlink_to("/etc/target")
+        run = Run(system, [control(setting("/srv/open/sub/x.conf", "a", "1"))])
+        assert "a link where others can write" in run.wrong[0]
+        assert system.read("/etc/target/x.conf") == "a = 0\n"
+
+    def test_nothing_below_such_a_folder_is_trusted(self, system):
+        system.write("/etc/target", "t\n", 0o666)
+        folder = self.loose(system, "/srv/open")
+        inner = folder / "mine"
+        inner.mkdir(mode=0o755)
+        (inner / "x").symlink_to("/etc/target")
+        run = Run(system, [control({"type": "file", "path": "/srv/open/mine/x", "mode": "0600"})])
+        assert run.said == []
+        run = Run(system, [control({"type": "file", "path": "/srv/open/mine/*", "mode": "0600"})])
+        assert run.said == []
+        assert stat.S_IMODE(system.path("/etc/target").stat().st_mode) == 0o666
+
+    def test_a_second_name_of_a_file_is_left_and_named(self, system):
+        secret = system.write("/etc/secret", "s\n", 0o666)
+        folder = self.loose(system, "/srv/open")
+        os.link(secret, folder / "mine")
+        system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")
+        run = Run(system, [control({"type": "sweep", "what": "no_world_write", "below": ["/srv"]})])
+        assert run.said == []
+        assert "a file with a second name" in run.node.skipped[0]
+        run = Run(system, [control(setting("/srv/open/mine", "a", "1"))])
+        assert "second name" in run.wrong[0]
+        assert system.read("/etc/secret") == "s\n"
+
+    def test_a_second_name_where_only_root_writes_is_no_trick(self, system):
+        system.write("/etc/a", "x = 1\n", 0o666)
+        os.link(system.path("/etc/a"), system.path("/etc/b"))
+        run = Run(system, [control({"type": "file", "path": "/etc/a", "mode": "0600"})])
+        assert run.commit() == []
+
+    def test_a_file_that_is_exchanged_after_the_look_is_not_touched(self, system):
+        system.write("/etc/target", "t\n", 0o666)
+        folder = self.loose(system, "/srv/open")
+        (folder / "x").write_text("mine")
+        (folder / "x").chmod(0o666)
+        run = Run(system, [control({"type": "file", "path": "/srv/open/x", "mode": "0600"})])
+        assert run.said
+        (folder / "x").unlink()
+        (folder / "x").symlink_to("/etc/target")
+        assert run.commit()
+        assert stat.S_IMODE(system.path("/etc/target").stat().st_mode) == 0o666
+        (folder / "x").unlink()
+        os.link(system.path("/etc/target"), folder / "x")
+        run = Run(system, [control({"type": "file", "path": "/srv/open/*", "mode": "0600"})])
+        assert run.wrong or run.said == []
+
+    def test_a_loop_of_links_ends(self, system):
+        system.path("/etc").mkdir(exist_ok=True)
+        system.path("/etc/a").symlink_to("b")
+        system.path("/etc/b").symlink_to("a")
+        run = Run(system, [control(setting("/etc/a", "x", "1"))])
+        assert "cannot be read" in run.wrong[0]
+
+    def test_no_path_leaves_the_tree(self, system, tmp_path):
+        outside = tmp_path / "outside"
+        outside.write_text("o\n")
+        system.path("/etc/up").symlink_to("../../../../../../outside")
+        run = Run(system, [control(setting("/etc/up", "x", "1"))])
+        run.commit()
+        assert outside.read_text() == "o\n"
+        assert system.read("/outside") == "x = 1\n"
+
+    def test_special_files_are_left(self, system):
+        os.mkfifo(system.path("/etc/pipe"), 0o666)
+        run = Run(system, [control({"type": "file", "path": "/etc/p*", "mode": "0600"})])
+        assert all("pipe" not in said for said in run.said)
+
+    def test_a_setting_of_the_kernel_is_written_nowhere_else(self, system):
+        for path in ("/etc/passwd", "/proc/sys/../../etc/passwd", "/proc/sysrq-trigger"):
+            with pytest.raises(rescue.Command, match="no setting of the kernel"):
+                rescue.perform(rescue.Tree(str(system.root)), {"put": [path, "x"]})
+
+
+class TestScript:
+    """The way back as it is laid down on a node: one file, with Python's own library alone."""
+
+    def test_it_stands_alone_and_restores(self, system, tmp_path):
+        before = prepare(system)
+        run = Run(system, WANTS)
+        run.commit()
+        home = run.home
+        mark = {"folder": run.passed.entry.folder, "run": "r1", "at": 0, "deadline": 0}
+        rescue.write_mark(home, rescue.MARKER, mark)
+        script = tmp_path / "undo.py"
+        script.write_text(Path(rescue.__file__).read_text(encoding="utf-8"))
+        body = (
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import undo;"
+            f"undo.Tree.__init__.__defaults__ = ({str(system.root)!r},);"
+            f"sys.exit(undo.main(['undo', {home!r}]))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", body], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "put back /etc/x.conf" in done.stderr
+        assert snapshot(system.root) == before
+        undone = json.loads((system.root / mark["folder"] / "undone.json").read_text())
+        assert undone["by"].startswith("the node itself")
+        again = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", body], capture_output=True, text=True, check=False
+        )
+        assert again.stderr == "nothing is armed\n"
+
+
+class TestModule:
+    def test_check_mode_says_what_the_run_does_and_the_second_run_nothing(self, system):
+        prepare(system)
+        arguments = {"controls": WANTS, "root": str(system.root), "run": "r1"}
+        told = run_module("hardening", arguments, check=True)
+        done = run_module("hardening", arguments)
+        assert told["changed"]
+        assert told.changes == done.changes
+        assert told["diff"] == done["diff"]
+        assert done["journal"].endswith("r1/000001-hardening")
+        again = run_module("hardening", arguments)
+        assert again["changed"] is False
+        assert "journal" not in again
+
+    def test_a_diff_shows_no_file_that_not_everybody_may_read(self, system):
+        system.write("/etc/secret", "key = s3cret\n", 0o600)
+        wants = [control(setting("/etc/secret", "other", "1"))]
+        told = run_module("hardening", {"controls": wants, "root": str(system.root)}, check=True)
+        assert told["changed"]
+        assert "s3cret" not in json.dumps(told)
+
+    @ROOT_ONLY
+    def test_an_owner_that_nobody_has_is_named(self, system):
+        wants = [control(content("/etc/x", owner="nobodyhere"))]
+        told = run_module("hardening", {"controls": wants, "root": str(system.root)}, check=True)
+        assert "there is no user nobodyhere" in told["msg"]
