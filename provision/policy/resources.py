@@ -677,6 +677,33 @@ class DefaultTarget(Resource):
         return f"starts into {self.name}"
 
 
+class AideGroups(Resource):
+    """Attributes that every group in AIDE's configuration has, and some that none has."""
+
+    type: Literal["aide_groups"]
+    present: Some[Word] = Field(examples=[["sha512", "acl", "xattrs"]])
+    absent: Listing[Word] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> AideGroups:
+        both = set(self.present) & set(self.absent)
+        if both:
+            raise refuse("bad-groups", f"{shown(min(both))} is both present and absent")
+        return self
+
+    def wants(self) -> Iterator[Want]:
+        """Each attribute."""
+        for name in self.present:
+            yield ("aide_groups", name), "present"
+        for name in self.absent:
+            yield ("aide_groups", name), "absent"
+
+    def words(self) -> str:
+        """The attributes."""
+        without = f", not {', '.join(self.absent)}" if self.absent else ""
+        return f"AIDE compares {', '.join(self.present)}{without}"
+
+
 AnyResource = Annotated[
     Sysctl
     | Sshd
@@ -700,7 +727,8 @@ AnyResource = Annotated[
     | AideDatabase
     | Sweep
     | AuditPrivileged
-    | DefaultTarget,
+    | DefaultTarget
+    | AideGroups,
     Field(discriminator="type"),
 ]
 """One resource of any type."""
@@ -729,5 +757,6 @@ TYPES: tuple[str, ...] = (
     "sweep",
     "audit_privileged",
     "default_target",
+    "aide_groups",
 )
 """The names of all types."""

@@ -180,6 +180,16 @@ CASES = [
         name="file-absent",
     ),
     Case(
+        "aide_groups",
+        {"present": ["sha512", "acl"], "absent": ["sha1", "md5"]},
+        ["set NORMAL = p+u+sha512+acl in /etc/aide.conf", "set PERMS = p+sha512+acl in"],
+        files={"/etc/aide.conf": "NORMAL = p+u+sha1+sha512\nPERMS = p\nLOG = >\n/etc NORMAL\n"},
+        after={
+            "/etc/aide.conf": "NORMAL = p+u+sha512+acl\nPERMS = p+sha512+acl\n"
+            "LOG = >\n/etc NORMAL\n"
+        },
+    ),
+    Case(
         "service",
         {"name": "bad.service", "state": "masked"},
         ["mask bad.service", "stop bad.service"],

@@ -8,6 +8,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.account im
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.aide_database import (
     AideDatabase,
 )
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.aide_groups import AideGroups
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.audit_privileged import (
     AuditPrivileged,
 )
@@ -47,6 +48,7 @@ TYPES: dict[str, type[Type]] = {
         Content,
         Setting,
         Line,
+        AideGroups,
         Umask,
         Sysctl,
         Sshd,
