@@ -146,6 +146,8 @@ def _accounts(tree: Path, release: str) -> None:
             text = path.read_text(encoding="utf-8")
             text = text.replace("pam_unix.so yescrypt", "pam_unix.so sha512")
             path.write_text(text.replace("YESCRYPT", "SHA512"), encoding="utf-8")
+        # Its SSH server keeps host keys in a group of their own.
+        run(["chroot", tree, "groupadd", "--force", "--system", "ssh_keys"])
     for path in profiles.glob("*/postlogin"):
         # Debian has no pam_lastlog; a dash leaves a module that is not there out in silence.
         text = re.sub(r"^(?=session .*pam_lastlog\.so)", "-", path.read_text(), flags=re.MULTILINE)
