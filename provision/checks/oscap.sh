@@ -20,7 +20,7 @@ if [ "$bytes" -gt 0 ]; then
     set -- --tailoring-file tailoring.xml "$@"
 fi
 status=0
-nice -n 10 timeout -k 5 "$seconds" oscap xccdf eval --profile "$profile" "$@" \
+timeout -k 5 "$seconds" oscap xccdf eval --profile "$profile" "$@" \
     --results results.xml --results-arf arf.xml --report report.html \
     "$content" >/dev/null 2>oscap.log || status=$?
 printf '{"status": %d}\n' "$status" >status.json

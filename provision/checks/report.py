@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import __version__
+from provision.checks.scap_verdict import judge_by_openscap
 from provision.checks.verify import Examination, examine
 from provision.core.events import EventSink
 from provision.core.files import write_whole
 from provision.inference.smoke import smoke
+from provision.policy.load import Policy
+from provision.policy.resolve import NONE
 from provision.rack.model import Node, Rack
 from provision.rack.ssh import SshSettings, write_known_hosts
 from provision.supply.lock import StackLock, lock_sha256
@@ -38,8 +41,11 @@ def judge(
     events: EventSink,
     workdir: Path,
     ssh: SshSettings | None = None,
+    policy: Policy | None = None,
 ) -> Verdict:
     """Check every node of `rack`, ask every serving node a question, and give the verdict.
+
+    Where the inventory asks for a profile, OpenSCAP judges the nodes as well.
 
     Args:
         rack: the nodes to judge, and what is declared for them.
@@ -48,8 +54,10 @@ def judge(
         events: is told about every finding.
         workdir: where the parts of the work are kept; made when missing.
         ssh: how to reach the nodes; by the inventory's own keys when None.
+        policy: what the profile that the inventory asks for is made of.
 
     Raises:
+        HoldfastError: a baseline cannot be read (exit code 2).
         OSError: `workdir` cannot be written.
     """
     started = time.time()
@@ -60,6 +68,10 @@ def judge(
         ssh = SshSettings(known_hosts)
     examined = examine(rack, lock, ssh=ssh, events=events, workdir=workdir)
     findings = [*examined.findings, *smoke(rack, events)]
+    if policy is not None and rack.profile != NONE:
+        place = workdir / "openscap"
+        judged = judge_by_openscap(rack, policy, ssh=ssh, folder=place, events=events)
+        findings += judged.findings
     return verdict_of(
         rack,
         examined,

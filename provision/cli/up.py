@@ -60,9 +60,7 @@ def run(args: argparse.Namespace) -> ExitCode:
             raise same_run(resumed.run)
     require_secrets(rack)
     require_places(events=args.events, report=args.report)
-    request = Request(
-        rack, "up", typed_command(), args.break_lock, resumed, policy=inputs.policy
-    )
+    request = Request(rack, "up", typed_command(), args.break_lock, resumed, policy=inputs.policy)
     with (
         terminating(),
         watching(as_json=args.json, events=args.events) as watch,
@@ -99,6 +97,7 @@ def _judge(inputs: Inputs) -> Judge:
             events=sink,
             workdir=workdir,
             ssh=ssh,
+            policy=inputs.policy,
         )
 
     return verdict

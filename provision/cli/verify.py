@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         run=name,
         events=events,
         workdir=folder / "checks",
+        policy=inputs.policy,
     )
     reports = write_reports(verdict, folder)
     if args.report:

@@ -36,7 +36,7 @@ def script(monkeypatch, tmp_path):
     return made
 
 
-def judge(rack, lock, *, run, events, workdir, ssh=None):
+def judge(rack, lock, *, run, events, workdir, ssh=None, policy=None):
     names = tuple(node.name for node in rack.nodes)
     findings = tuple(Finding(name, "base.x", "x", Status.PASS) for name in names)
     nodes = tuple(NodeSummary(name) for name in names)
