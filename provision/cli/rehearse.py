@@ -18,13 +18,24 @@ from provision.core.exitcodes import ExitCode
 from provision.rehearsal import rack
 from provision.rehearsal.rack import Rehearsal
 
+_NODES = {"container": "simulated nodes", "vm": "virtual machines"}
+
 _GRACE = 60
 """Seconds that an interrupted `up` has to release its nodes before they are taken down."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--nodes", type=_count, default=2, metavar="N", help="how many (default 2)")
+    parser.add_argument(
+        "--nodes", type=_count, metavar="N", help="how many (default 2, and 1 for --kind vm)"
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("container", "vm"),
+        default="container",
+        help="what nodes are: containers (default), or virtual machines, which have a kernel of "
+        "their own: settings of the kernel, auditd, modules and mounts are real there",
+    )
     parser.add_argument(
         "--release",
         choices=("9", "10"),
@@ -74,11 +85,12 @@ def run(args: argparse.Namespace) -> ExitCode:
         events.emit(Event("rehearsal.swept", data={"name": name}))
     built = rack.build(
         release=args.release,
-        count=args.nodes,
+        count=args.nodes or (1 if args.kind == "vm" else 2),
         events=events,
         keep=keep,
         base=args.base,
         engine_image=args.engine_image,
+        kind=args.kind,
     )
     with rack.owned(built):
         if args.start_only:
@@ -88,7 +100,7 @@ def run(args: argparse.Namespace) -> ExitCode:
             return code
         if keep:
             _kept(built, as_json=False)
-        print(f"\nrehearsed in {time.monotonic() - started:.0f} s on simulated nodes "
+        print(f"\nrehearsed in {time.monotonic() - started:.0f} s on {_NODES[built.kind]} "
               f"({built.made_of}; not hardware)")  # fmt: skip
     return code
 
@@ -143,6 +155,8 @@ class _Lines:
         """Print the start and the end of a step."""
         if event.kind == "rehearsal.swept":
             print(f"took down {event.data['name']}, whose owner had died", file=sys.stderr)
+        if event.kind == "rehearsal.machine":
+            print(f"machines are {event.data['says']}", file=sys.stderr, flush=True)
         if event.kind == "rehearsal.limit":
             print(event.data["says"], file=sys.stderr)
         if event.kind == "rehearsal.base":

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Node:
     index: int
     folder: Path
     namespace: str
+    kind: str = "container"
 
     @property
     def address(self) -> str:
@@ -130,32 +132,48 @@ def start(node: Node, base: Path, *, outlive: bool) -> int:
         base: the folder of the node base.
         outlive: whether the node goes on when this process ends.
     """
-    (node.folder / "stopped").unlink(missing_ok=True)
     if not os.path.ismount(node.root):
         # nodev: a device file that the node makes among its own files opens nothing of the host's.
         layers = (
             f"nodev,lowerdir={base}/root,upperdir={node.folder}/upper,workdir={node.folder}/work"
         )
         run(["mount", "-t", "overlay", "overlay", "-o", layers, node.root])
-    tied = [] if outlive else ["setpriv", "--pdeathsig", "KILL"]
-    child = ["setpriv", "--pdeathsig", "TERM"]
-    nspawn = [
+    argv = [
         "systemd-nspawn", "--register=no", "--keep-unit", "--quiet", "--boot",
         f"--directory={node.root}", f"--machine={node.namespace}-{node.index}",
         f"--hostname={node.name}", f"--network-bridge={network.bridge()}", "--capability=all",
         f"--drop-capability={_WITHHELD}", "--system-call-filter=@keyring bpf",
         f"--bind={node.folder}/containers:/var/lib/containers", "--console=pipe",
     ]  # fmt: skip
+    return keep_running(node, argv, outlive=outlive)
+
+
+def keep_running(node: Node, argv: Sequence[str], *, outlive: bool) -> int:
+    """Run what the node is, inside the rack's network, and again whenever it ends.
+
+    Args:
+        node: a node that is not running.
+        argv: the command; one of its words is `mark`'s, or names the node's root.
+        outlive: whether it goes on when this process ends.
+    """
+    (node.folder / "stopped").unlink(missing_ok=True)
+    tied = [] if outlive else ["setpriv", "--pdeathsig", "KILL"]
+    child = ["setpriv", "--pdeathsig", "TERM"]
     with (node.folder / "console.log").open("ab") as console:
         process = subprocess.Popen(
             [*tied, *network.inside(node.namespace), "bash", "-c", _KEEP_RUNNING, "node",
-             os.fspath(node.folder), os.fspath(_control_group(node)), *child, *nspawn],
+             os.fspath(node.folder), os.fspath(_control_group(node)), *child, *argv],
             stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             start_new_session=True,
         )  # fmt: skip
     (node.folder / "pid").write_text(f"{process.pid}\n")
     return process.pid
+
+
+def mark(node: Node) -> str:
+    """The file that a machine writes its process id to, by which its processes are known."""
+    return os.fspath(node.folder / "machine.pid")
 
 
 def wait_for_ssh(node: Node, deadline: float) -> None:
@@ -249,7 +267,7 @@ def _pid(node: Node) -> int | None:
 
 def _members(node: Node) -> list[int]:
     """Processes that belong to the node: their command line names its folder."""
-    mark = os.fspath(node.root)
+    marks = {f"--directory={node.root}", mark(node)}
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -257,7 +275,7 @@ def _members(node: Node) -> list[int]:
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             except OSError:
                 continue
-            if f"--directory={mark}" in words:
+            if marks & set(words):
                 found.append(int(entry.name))
     return found
 

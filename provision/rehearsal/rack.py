@@ -22,7 +22,7 @@ from provision.core.locks import FileLock, Held
 from provision.core.names import suggest
 from provision.core.paths import state_home
 from provision.core.problems import HoldfastError, fail
-from provision.rehearsal import el, network, node
+from provision.rehearsal import el, machine, network, node
 from provision.rehearsal.artefacts import artefacts
 from provision.rehearsal.base import node_base
 from provision.rehearsal.cache import remove_tree
@@ -46,6 +46,7 @@ class Rehearsal:
     nodes: list[Node]
     outlive: bool
     made_of: str
+    kind: str = "container"
     _lock: FileLock | None = field(default=None, repr=False)
     _origin: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -119,6 +120,7 @@ def build(
     keep: bool,
     base: str = "auto",
     engine_image: Path | None = None,
+    kind: str = "container",
 ) -> Rehearsal:
     """Build a rack of `count` nodes and start it. This process owns it until it is taken down.
 
@@ -129,6 +131,7 @@ def build(
         keep: the rack outlives this process.
         base: ``el``, ``compat`` or ``auto``; see `provision.rehearsal.choice`.
         engine_image: an OCI archive of the inference engine; None builds one.
+        kind: ``container``, or ``vm`` for virtual machines with a kernel of their own.
 
     Raises:
         HoldfastError: no privilege, a tool is missing, a build step failed, a node did not start.
@@ -143,14 +146,17 @@ def build(
         tree = el.node_base(recipe, choice.release, events)
     else:
         tree = node_base(recipe, choice.release, events)
+    if kind == "vm":
+        chosen = machine.accelerator(tree)
+        events.emit(Event("rehearsal.machine", data={"says": chosen.says, "why": chosen.why}))
     made = artefacts(recipe, choice, tree, events)
     name = f"hf-{secrets.token_hex(3)}"
     folder = racks_home() / name
-    nodes = [Node(f"n{i}", i, folder / "nodes" / f"n{i}", name) for i in range(1, count + 1)]
+    nodes = [Node(f"n{i}", i, folder / "nodes" / f"n{i}", name, kind) for i in range(1, count + 1)]
     # Held before there is anything, or another rehearsal that starts now would sweep it away.
     lock = FileLock(lock_path(name), {"rack": name})
     lock.__enter__()
-    rack = Rehearsal(name, folder, tree, made, nodes, keep, choice.made_of, lock)
+    rack = Rehearsal(name, folder, tree, made, nodes, keep, choice.made_of, kind, lock)
     try:
         folder.mkdir(parents=True, mode=0o700)
         write_whole(folder / "rehearsal.json", json.dumps(_record(rack), indent=1), mode=0o600)
@@ -169,16 +175,18 @@ def _start(rack: Rehearsal, events: EventSink) -> None:
     network.create(rack.name)
     rack.start_origin()
     peers = {"controller": network.CONTROLLER, **{one.name: one.address for one in rack.nodes}}
+    made = machine if rack.kind == "vm" else node
     for one in rack.nodes:
-        node.create(one, rack.base, peers, login.with_suffix(".pub").read_text())
-    write_inventory(rack.inventory, rack.name, rack.nodes)
+        made.create(one, rack.base, peers, login.with_suffix(".pub").read_text())
+    write_inventory(rack.inventory, rack.name, rack.nodes, rack.kind)
     make_room(len(rack.nodes), events)
     says = f"starting {len(rack.nodes)} nodes"
     events.emit(Event("rehearsal.step", data={"step": "nodes", "state": "start", "says": says}))
     # Started by this thread: a node is tied to the life of the thread that started it.
     for one in rack.nodes:
-        node.start(one, rack.base, outlive=rack.outlive)
-    deadline = time.monotonic() + 60 + 5 * len(rack.nodes)
+        made.start(one, rack.base, outlive=rack.outlive)
+    patience = machine.START_S if rack.kind == "vm" else 60
+    deadline = time.monotonic() + patience + 5 * len(rack.nodes)
     for one in rack.nodes:
         node.wait_for_ssh(one, deadline)
     events.emit(Event("rehearsal.step", data={"step": "nodes", "state": "end", "says": says}))
@@ -193,6 +201,7 @@ def _record(rack: Rehearsal) -> dict[str, object]:
         "nodes": [one.name for one in rack.nodes],
         "keep": rack.outlive,
         "made_of": rack.made_of,
+        "kind": rack.kind,
     }
 
 
@@ -213,11 +222,14 @@ def load(name: str) -> Rehearsal:
         names: Sequence[str] = record["nodes"]
         base, made = Path(record["base"]), Path(record["artefacts"])
         made_of: str = record.get("made_of", "")
+        kind: str = record.get("kind", "container")
     except (OSError, ValueError, KeyError) as error:
         raise fail("no-record", f"its record cannot be read: {error}", where=str(folder),
                    hint="nothing of it runs; remove the folder") from error  # fmt: skip
-    nodes = [Node(one, i, folder / "nodes" / one, name) for i, one in enumerate(names, start=1)]
-    return Rehearsal(name, folder, base, made, nodes, record["keep"], made_of)
+    nodes = [
+        Node(one, i, folder / "nodes" / one, name, kind) for i, one in enumerate(names, start=1)
+    ]
+    return Rehearsal(name, folder, base, made, nodes, record["keep"], made_of, kind)
 
 
 @contextmanager

@@ -212,7 +212,7 @@ def built(monkeypatch, tmp_path):
     commands.add("up")
     made = SimpleNamespace(
         name="hf-000001", folder=tmp_path, inventory=tmp_path / "inventory.yml", outlive=False,
-        made_of="made of tests", nodes=[Node("n1", 1, tmp_path, "hf-000001")],
+        made_of="made of tests", kind="container", nodes=[Node("n1", 1, tmp_path, "hf-000001")],
         inside=lambda: ["nsenter", "--net=/run/netns/hf-000001", "--"],
         holdfast=lambda *words: list(words), take_down=lambda: asked.append("down"),
     )  # fmt: skip
@@ -220,7 +220,7 @@ def built(monkeypatch, tmp_path):
 
     def build(**words):
         asked.append(words)
-        made.outlive = words["keep"]
+        made.outlive, made.kind = words["keep"], words["kind"]
         return made
 
     monkeypatch.setattr(rack, "build", build)
@@ -237,6 +237,13 @@ def test_the_last_line_says_what_the_nodes_were_made_of(built, capsys):
     assert last.startswith("rehearsed in ")
     assert last.endswith("s on simulated nodes (made of tests; not hardware)")
     assert len(built.commands.said) == 1
+
+
+@pytest.mark.parametrize(("more", "count"), [((), 1), (("--nodes", "2"), 2)])
+def test_a_rack_of_virtual_machines_has_one_unless_told(built, capsys, more, count):
+    assert main(["rehearse", "--kind", "vm", *more]) == 0
+    assert (built.asked[0]["kind"], built.asked[0]["count"]) == ("vm", count)
+    assert "s on virtual machines (made of tests" in capsys.readouterr().out
 
 
 def test_what_up_says_is_what_rehearse_says(built):

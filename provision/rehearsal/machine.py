@@ -1,0 +1,164 @@
+"""A rehearsal node that is a virtual machine: the same base, with a kernel of its own.
+
+It shows what a container cannot: the kernel's own settings, auditd, modules, and mounts. The
+kernel is the one in the node base, started directly. Its disk controller is NVMe because that
+driver is built into Debian's kernels, so no initial RAM disk is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from provision.core.problems import fail
+from provision.rehearsal import disk, network, node
+from provision.rehearsal.node import Node
+from provision.rehearsal.shell import run
+
+MEMORY_MIB = 2048
+START_S = 600.0
+"""How long an emulated machine may take to start on a host that has other work too."""
+
+_PROBE_S = 5.0
+_DISK = "/dev/nvme0n1"
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """What runs the machine's instructions. `why` says why not KVM ("" where it is)."""
+
+    words: tuple[str, ...]
+    why: str = ""
+
+    @property
+    def says(self) -> str:
+        """For people."""
+        return f"emulated, because {self.why}" if self.why else "run by KVM"
+
+
+def accelerator(base: Path) -> Accelerator:
+    """KVM where a guest really runs under it, else emulation.
+
+    Decided by starting one: the device can be there and every guest hang or be refused.
+
+    Raises:
+        HoldfastError: the emulator is not installed.
+    """
+    return _tried(_emulator(), kernel(base))
+
+
+def kernel(base: Path) -> Path:
+    """The newest kernel in a node base.
+
+    Raises:
+        HoldfastError: it has none.
+    """
+    found = sorted((base / "root/boot").glob("vmlinuz-*"))
+    if not found:
+        raise fail("no-kernel", "the node base has no kernel to start a machine with",
+                   where=str(base), hint="use --base compat")  # fmt: skip
+    return found[-1]
+
+
+def create(machine: Node, base: Path, peers: dict[str, str], login_key: str) -> None:
+    """Lay out the machine's own files as any node's, and write its disk.
+
+    The arguments are those of `node.create`.
+    """
+    node.create(machine, base, peers, login_key)
+    upper = machine.folder / "upper"
+    own = {
+        "etc/fstab": disk.fstab(_DISK),
+        # The name that a container's interface has, so that nothing else differs.
+        "etc/systemd/network/10-host0.link": f"[Match]\nMACAddress={_hardware_address(machine)}\n\n"
+        "[Link]\nName=host0\n",
+        # It has a clock of its own, which a container has not, and may set it.
+        "etc/systemd/system/chronyd.service.d/10-machine.conf": "[Service]\nExecStart=\n"
+        "ExecStart=/usr/sbin/chronyd -u chrony -f /etc/chrony.conf\n",
+    }
+    for path, text in own.items():
+        (upper / path).parent.mkdir(parents=True, exist_ok=True)
+        (upper / path).write_text(text, encoding="utf-8")
+    disk.fill(machine.folder / "disk.img", base / "root", upper, machine.folder / "filling")
+
+
+def start(machine: Node, base: Path, *, outlive: bool) -> int:
+    """Start the machine; returns the process id of what keeps it running.
+
+    The arguments are those of `node.start`.
+    """
+    # One of a killed start may be left; the network that it is in is this rack's own.
+    tap = f"vm{machine.index}"
+    words = ["ip", "-netns", machine.namespace]
+    if tap not in run([*words, "-brief", "link", "show"]):
+        run([*words, "tuntap", "add", "mode", "tap", "name", tap])
+        run([*words, "link", "set", tap, "master", network.bridge(), "up"])
+    chosen = accelerator(base)
+    argv = [
+        "nice", "-n", "5", _emulator(), *chosen.words, "-m", str(MEMORY_MIB), *_QUIET,
+        "-name", machine.name, "-pidfile", node.mark(machine), "-serial", "stdio",
+        "-kernel", os.fspath(kernel(base)),
+        # After a panic it starts again, as a node in a rack does.
+        "-append", f"root={_DISK}p1 rw console={_console()} panic=5 quiet",
+        # What a machine that goes away at the end wrote last need not be on the host's disk.
+        "-drive", f"if=none,id=disk,format=raw,cache=unsafe,file={machine.folder}/disk.img",
+        "-device", f"nvme,serial={machine.namespace}-{machine.index},drive=disk",
+        "-netdev", f"tap,id=rack,ifname={tap},script=no,downscript=no",
+        "-device", f"virtio-net-pci,netdev=rack,mac={_hardware_address(machine)}",
+        "-device", "virtio-rng-pci",
+    ]  # fmt: skip
+    return node.keep_running(machine, argv, outlive=outlive)
+
+
+def _hardware_address(one: Node) -> str:
+    return f"52:54:00:00:02:{one.index:02x}"
+
+
+_QUIET = ("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none")
+
+
+def _emulator() -> str:
+    name = f"qemu-system-{os.uname().machine}"
+    found = shutil.which(name)
+    if found is None:
+        raise fail("missing-tool", f"{name} is not installed, and a machine needs it",
+                   hint="install qemu-system-x86 or qemu-system-arm")  # fmt: skip
+    return found
+
+
+def _kind() -> tuple[str, ...]:
+    return ("-machine", "virt" if os.uname().machine == "aarch64" else "q35")
+
+
+def _console() -> str:
+    return "ttyAMA0" if os.uname().machine == "aarch64" else "ttyS0"
+
+
+@cache
+def _tried(emulator: str, image: Path) -> Accelerator:
+    words = (*_kind(), "-accel", "kvm", "-cpu", "host")
+    argv = [emulator, *words, "-m", "512", *_QUIET, "-serial", "stdio", "-no-reboot",
+            "-kernel", os.fspath(image), "-append", f"console={_console()} panic=-1"]  # fmt: skip
+    try:
+        tried = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+                               timeout=_PROBE_S)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return _emulated("a guest that KVM was to run hung")
+    # Without a root it ends in a panic, which is as far as it has to come.
+    if tried.returncode == 0 and b"Kernel panic" in tried.stdout:
+        return Accelerator((*words, "-smp", "2"))
+    said = tried.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    return _emulated(f"KVM does not run a guest here ({said[0].rpartition(': ')[2]})")
+
+
+def _emulated(why: str) -> Accelerator:
+    # Some emulators leave wrong flags behind when this instruction is interrupted, and kernels use
+    # it where they are told that it is there: they crashed in every other start.
+    # Tables of five levels cost each access that misses, and a machine of this size needs none.
+    cpu = "max" if os.uname().machine == "aarch64" else "max,la57=off,cx16=off"
+    words = (*_kind(), "-accel", "tcg,thread=multi,tb-size=512", "-cpu", cpu, "-smp", "2")
+    return Accelerator(words, why)
