@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from provision.checks import scap_content, scap_results
 from provision.checks.scap_content import NoContent
-from provision.checks.scap_results import Scan
+from provision.checks.scap_results import RuleResult, Scan
 from provision.core.files import write_whole
 from provision.core.plainxml import NotPlain
 from provision.rack.model import Node, Rack
@@ -32,7 +33,9 @@ AT_ONCE = 8
 SCAN_S = 1800
 _MOST = 512 * 1024 * 1024
 """The most bytes that a node's answer may have, packed or unpacked."""
+_PIECE = 1 << 20
 _FILES = ("results.xml", "arf.xml", "report.html", "oscap.log", "status.json")
+_SCAN = ("benchmark", "version", "profile", "started", "ended", "scanner")
 _ROOT = 'if [ "$(id -u)" = 0 ]; then s=; else s="sudo -n"; fi; exec $s /bin/sh -c '
 
 EXPENSIVE = (
@@ -196,7 +199,7 @@ def _unpacked(packed: Path, place: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     left = _MOST
     try:
-        with tarfile.open(packed, "r:gz") as archive:
+        with gzip.open(packed) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
             for member in archive:
                 if member.name not in _FILES or not member.isreg() or member.size > left:
                     raise _NotDone(f"the node's answer holds {member.name!r}, which it should not")
@@ -209,7 +212,10 @@ def _unpacked(packed: Path, place: Path) -> dict[str, Path]:
                     shutil.copyfileobj(stream, out)
                 target.chmod(0o600)
                 found[member.name] = target
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+            # The packed form's own checksum stands behind the archive's end.
+            while left > 0 and (rest := plain.read(_PIECE)):
+                left -= len(rest)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _NotDone(f"the node's answer was cut short: {error}") from error
     if "status.json" not in found:
         raise _NotDone("the node's answer says nothing of how OpenSCAP ended")
@@ -241,15 +247,41 @@ def to_json(found: Scanned) -> dict[str, object]:
     }
     if scan is not None:
         body |= {
-            "benchmark": scan.benchmark,
-            "version": scan.version,
-            "profile": scan.profile,
-            "started": scan.started,
-            "ended": scan.ended,
-            "scanner": scan.scanner,
+            **{name: getattr(scan, name) for name in _SCAN},
             "rules": {
                 name: {"result": r.result, "severity": r.severity, "messages": list(r.messages)}
                 for name, r in sorted(scan.selected.items())
             },
         }
     return body
+
+
+def load(path: Path) -> Scanned:
+    """The scan that `scan_nodes` kept in a file.
+
+    Raises:
+        ValueError: it is no such file.
+        OSError: it cannot be read.
+    """
+    body = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(body, dict) or body.get("schema") != "holdfast.scan/1":
+        raise ValueError("it is not the record of a scan")
+    scan = None
+    if "rules" in body:
+        rules = {
+            name: RuleResult(name, r["result"], r["severity"], messages=tuple(r["messages"]))
+            for name, r in body["rules"].items()
+        }
+        told = {name: body[name] for name in _SCAN}
+        scan = Scan(**told, rules=rules)
+    return Scanned(
+        body["node"],
+        scan,
+        problem=body["problem"],
+        content=body["content"],
+        chosen=body["chosen"],
+        release=body["release"],
+        left_out=tuple(body["left_out"]),
+        files={name: path.with_name(file) for name, file in body["files"].items()},
+        seconds=body["seconds"],
+    )

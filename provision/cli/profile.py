@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.cli import restore
+from provision.cli import baseline, restore
 from provision.cli.output import print_document
 from provision.core.exitcodes import ExitCode
 from provision.core.names import suggest
@@ -84,6 +84,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "--node", metavar="NODE", help="a node of the inventory, as which to be judged"
         )
     restore.configure(actions)
+    baseline.configure(actions)
     for action in (listed, show, explain, tailoring):
         action.add_argument("--inventory", metavar="INVENTORY", type=Path, help=_INVENTORY)
 
@@ -100,6 +101,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         "explain": _explain,
         "tailoring": _tailoring,
         "restore": restore.run,
+        "baseline": baseline.run,
     }
     return actions[args.action](args)
 

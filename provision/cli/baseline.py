@@ -1,0 +1,151 @@
+"""`holdfast profile baseline`: what OpenSCAP said of a node becomes what it has to say."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.cli.output import print_document
+from provision.core.exitcodes import ExitCode
+from provision.core.names import suggest
+from provision.core.problems import fail
+
+if TYPE_CHECKING:
+    from provision.checks.openscap import Scanned
+
+SCHEMA = "holdfast.baseline/1"
+
+
+def configure(actions: Any) -> None:
+    """Add the action to those of `holdfast profile`."""
+    parser = actions.add_parser(
+        "baseline",
+        help="record what OpenSCAP said in a run as what is accepted",
+        description="Write the baseline of a profile for a release and kind of node, out of what"
+        " OpenSCAP said of a node in a run. Each rule that is no pass needs a reason: the policy's"
+        " own (waived, not automated, not for this kind of node), one of the baseline that is"
+        " already there, or one of --reasons.",
+    )
+    parser.add_argument("inventory", metavar="INVENTORY", type=Path)
+    parser.add_argument(
+        "--run", metavar="RUN", required=True, help="the run, as `holdfast status` names it"
+    )
+    parser.add_argument("--node", metavar="NODE", help="the node; not needed where there is one")
+    parser.add_argument(
+        "--reasons", metavar="FILE", type=Path, help="a YAML mapping of rules to reasons"
+    )
+    parser.add_argument(
+        "--into", metavar="DIR", type=Path, required=True, help="the folder of baselines"
+    )
+
+
+def run(args: argparse.Namespace) -> ExitCode:
+    """Write the baseline.
+
+    Raises:
+        HoldfastError: the inventory is wrong, there is no such scan (exit code 2), or a rule has no
+            reason (exit code 1).
+    """
+    from provision.checks import scap_verdict
+    from provision.checks.scap_verdict import NodeView
+    from provision.cli.inputs import load_rack
+    from provision.core.paths import state_home
+    from provision.policy import baseline
+    from provision.policy.judge import selection_of, traits_of
+    from provision.policy.resolve import Target, resolve
+
+    inputs = load_rack(args.inventory)
+    scanned = _scan(state_home() / "runs" / args.run / "checks/openscap", args.node)
+    profile = inputs.policy.profiles.get(inputs.rack.profile)
+    release = next((r for r in profile.benchmark if r == f"el{scanned.release}"), None) \
+        if profile else None  # fmt: skip
+    known = [node.name for node in inputs.rack.nodes]
+    if profile is None or release is None or scanned.node not in known:
+        raise _usage(
+            "other-rack",
+            f"this inventory declares no profile for {scanned.node} of release {scanned.release}",
+            str(args.inventory),
+        )
+    node = inputs.rack.node(scanned.node)
+    resolution = resolve(
+        inputs.policy, selection_of(inputs.rack), Target(release, node.kind, traits_of(node))
+    )
+    place = args.into / baseline.file_name(profile.id, release, node.kind)
+    more = {rule: a.reason for rule, a in baseline.read(place).accepted.items()} \
+        if place.is_file() else {}  # fmt: skip
+    more |= _reasons(args.reasons, scanned)
+    followed = profile.benchmark[release].scap_profile
+    made = scap_verdict.record(NodeView(scanned, resolution), followed, more, _day(scanned))
+    args.into.mkdir(parents=True, exist_ok=True)
+    path = baseline.write(made, args.into)
+    if args.json:
+        counts = {"pass": len(made.passes), "accepted": len(made.accepted),
+                  "notapplicable": len(made.notapplicable), "floor": made.floor}  # fmt: skip
+        print_document({"schema": SCHEMA, "file": str(path), **counts})
+    else:
+        print(
+            f"{path}: {made.floor} rules apply: {len(made.passes)} pass, {len(made.accepted)} are "
+            f"accepted as they are; {len(made.notapplicable)} do not apply"
+        )
+    return ExitCode.OK
+
+
+def _scan(folder: Path, wanted: str | None) -> Scanned:
+    from provision.checks import openscap
+
+    found = {path.parent.name: path for path in sorted(folder.glob("*/scan.json"))}
+    if not found:
+        raise _usage("no-scan", "OpenSCAP judged nothing in this run", str(folder))
+    if wanted is None and len(found) > 1:
+        raise _usage("which-node", f"it judged {len(found)} nodes; name one", str(folder),
+                     f"--node {next(iter(found))}")  # fmt: skip
+    name = wanted or next(iter(found))
+    if name not in found:
+        raise _usage("unknown-node", f"it did not judge {name!r}", str(folder),
+                     suggest(name, [*found]))  # fmt: skip
+    try:
+        return openscap.load(found[name])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _usage("no-scan", f"it cannot be read: {error}", str(found[name])) from error
+
+
+def _reasons(path: Path | None, scanned: Scanned) -> Mapping[str, str]:
+    """What --reasons says, for rules that the scan has."""
+    from provision.core.problems import HoldfastError
+    from provision.core.yamlpos import load_yaml, shown
+
+    if path is None:
+        return {}
+    document, problems = load_yaml(path, str(path))
+    rules = scanned.scan.selected if scanned.scan else {}
+    found: dict[str, str] = {}
+    data = document.data if document is not None else None
+    if document is not None and not isinstance(data, dict):
+        problems = [document.problem("wrong-type", "this is a mapping of rules to reasons")]
+    elif document is not None and isinstance(data, dict):
+        for rule, reason in data.items():
+            if rule not in rules:
+                message = f"the scan has no rule {shown(rule)}"
+                hint = suggest(str(rule), [*rules])
+                problems.append(document.problem("unknown-rule", message, (rule,), key=True,
+                                                 hint=hint))  # fmt: skip
+            elif not isinstance(reason, str) or not reason.strip():
+                message = f"a reason is words, not {shown(reason)}"
+                problems.append(document.problem("wrong-type", message, (rule,)))
+            else:
+                found[rule] = " ".join(reason.split())
+    if problems:
+        raise HoldfastError(problems, ExitCode.USAGE)
+    return found
+
+
+def _day(scanned: Scanned) -> date:
+    started = scanned.scan.started if scanned.scan else ""
+    return datetime.fromisoformat(started).date()
+
+
+def _usage(code: str, message: str, where: str, hint: str | None = None) -> Exception:
+    return fail(code, message, where=where, hint=hint, exit_code=ExitCode.USAGE)

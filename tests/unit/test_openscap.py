@@ -1,0 +1,391 @@
+"""OpenSCAP on a node: which content judges, what comes back, and what is refused of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tarfile
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from provision.checks import openscap, scap_content, scap_results, scap_verdict
+from provision.checks.openscap import Order, Scanned
+from provision.checks.scap_content import NoContent
+from provision.core import plainxml
+from provision.core.events import NullSink
+from provision.core.plainxml import NotPlain
+from provision.core.problems import HoldfastError
+from provision.policy import baseline
+from provision.policy.load import load_policy
+from provision.policy.resolve import Selection, Target, resolve
+from provision.rack.ssh import SshSettings
+from provision.verdict.model import Status
+from tests.unit import checks_support
+
+RECORDED = Path(__file__).parents[1] / "data/openscap/untouched-el10-cis_server_l1.xml"
+DAY = date(2026, 11, 23)
+FILES = ("ssg-rhel9-ds.xml", "ssg-rhel10-ds.xml")
+
+
+def test_a_recorded_scan_is_read():
+    scan = scap_results.read(RECORDED)
+    assert (scan.version, scan.profile) == ("0.1.76", "cis_server_l1")
+    assert scan.scanner == "cpe:/a:redhat:openscap:1.4.2"
+    assert scan.started == "2026-11-23T07:42:18+00:00"
+    assert len(scan.rules) == 283
+    assert len(scan.selected) == 280, "rules of other profiles are not selected"
+    rule = scan.rules["grub2_password"]
+    assert (rule.result, rule.severity) == ("notapplicable", "high")
+    assert rule.platforms == ("grub2_and_system_with_kernel", "non-uefi")
+
+
+def results_of(tmp_path: Path, text: str) -> scap_results.Scan:
+    path = tmp_path / "results.xml"
+    path.write_text(text)
+    return scap_results.read(path)
+
+
+X = 'xmlns="http://checklists.nist.gov/xccdf/1.2"'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not XML"),
+        ("<a><b></a>", "not XML"),
+        (f"<Benchmark {X}></Benchmark>", "0 results"),
+        (f"<arf><TestResult {X}/><TestResult {X}/></arf>", "2 results"),
+        ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "document type"),
+        ('<!DOCTYPE a [<!ENTITY x "&#120;"><!ENTITY y "&x;&x;">]><a>&y;</a>', "document type"),
+        ('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY % p SYSTEM "x"> %p;]><a/>', "document type"),
+    ],
+)
+def test_what_is_no_result_of_a_scan_is_refused(tmp_path, text, words):
+    with pytest.raises(NotPlain, match=words):
+        results_of(tmp_path, text)
+
+
+def test_a_recorded_scan_that_was_cut_short_is_refused(tmp_path):
+    with pytest.raises(NotPlain, match="not XML"):
+        results_of(tmp_path, RECORDED.read_text()[:-200])
+
+
+def test_a_rule_without_a_result_has_none(tmp_path):
+    scan = results_of(
+        tmp_path,
+        f'<TestResult {X}><rule-result idref="a"/><rule-result idref="b"><result>fail</result>'
+        "<message>one  two</message></rule-result></TestResult>",
+    )
+    assert scan.rules["a"].result == "missing"
+    assert scan.rules["b"].messages == ("one two",)
+
+
+def test_the_worst_of_several_results_of_a_rule_counts(tmp_path):
+    def result(word: str) -> str:
+        return f'<rule-result idref="a"><result>{word}</result></rule-result>'
+
+    for words in (("pass", "fail"), ("fail", "pass")):
+        text = f"<TestResult {X}>{''.join(map(result, words))}</TestResult>"
+        assert results_of(tmp_path, text).rules["a"].result == "fail"
+
+
+def test_texts_of_the_content_are_not_taken_for_results(tmp_path):
+    class Names:
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def start(self, tag, attributes):
+            self.seen.append(tag)
+
+        def end(self, tag, text):
+            self.seen.append(text)
+
+    path = tmp_path / "x.xml"
+    path.write_text('<a xmlns="u:x">&lt;TestResult/&gt;<b>&amp;</b></a>')
+    names = Names()
+    plainxml.read(path, names)
+    assert names.seen == ["{u:x}a", "{u:x}b", "&", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "file"),
+    [
+        ("rhel", "10.1", "ssg-rhel10-ds.xml"),
+        ("rhel", "9.6", "ssg-rhel9-ds.xml"),
+        ("rocky", "9.5", "ssg-rl9-ds.xml"),
+        ("rocky", "10.0", "ssg-rl10-ds.xml"),
+        ("almalinux", "9.5", "ssg-almalinux9-ds.xml"),
+        ("almalinux", "10.1", "ssg-almalinux10-ds.xml"),
+        ("centos", "9", "ssg-cs9-ds.xml"),
+        ("centos", "10", "ssg-cs10-ds.xml"),
+        ("ol", "9.4", "ssg-ol9-ds.xml"),
+        ("holdfast-rehearsal", "10.1", "ssg-rhel10-ds.xml"),
+    ],
+)
+def test_every_distribution_is_judged_by_its_own_content(name, version, file):
+    release = {"ID": name, "VERSION_ID": version, "PRETTY_NAME": "X"}
+    choice = scap_content.choose(release, [file, "ssg-rhel8-ds.xml"])
+    assert choice.path.name == file
+    assert choice.why
+
+
+@pytest.mark.parametrize(
+    ("release", "present", "words"),
+    [
+        ({"ID": "rocky", "VERSION_ID": "9.5"}, FILES, "ssg-rl9-ds.xml is not in"),
+        ({"ID": "rhel", "VERSION_ID": "10.1"}, (), "no content at all"),
+        ({"ID": "debian", "VERSION_ID": "13"}, FILES, "no content is known"),
+        ({"ID": "rhel"}, FILES, "says no release"),
+        ({}, FILES, "says no release"),
+    ],
+)
+def test_no_node_is_judged_by_the_content_of_another_system(release, present, words):
+    with pytest.raises(NoContent, match=words):
+        scap_content.choose(release, present)
+
+
+OS_RELEASE = 'ID="holdfast-rehearsal"\nVERSION_ID="10.1"\nPRETTY_NAME="A node"\n'
+
+
+class Ssh:
+    """An ssh on PATH: it answers a look with `look`, and a scan with `answer`."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.look = OS_RELEASE + "\n" + "\n".join(FILES) + "\n"
+        self.status = 0
+        self.members: dict[str, bytes] = {
+            "status.json": b'{"status": 2}',
+            "results.xml": RECORDED.read_bytes(),
+            "report.html": b"<html>",
+            "oscap.log": b"",
+            "arf.xml": b"<arf/>",
+        }
+        script = folder / "ssh"
+        script.write_text(
+            f"#!{sys.executable}\nimport sys, shutil, pathlib\n"
+            f"home = pathlib.Path({str(folder)!r})\n"
+            "looks = 'os-release' in sys.argv[-1]\n"
+            "(home / ('asked-look' if looks else 'asked')).write_text(sys.argv[-1])\n"
+            "if not looks:\n    (home / 'stdin').write_bytes(sys.stdin.buffer.read())\n"
+            "sys.stdout.buffer.write((home / ('look' if looks else 'answer')).read_bytes())\n"
+            "print('said on the node', file=sys.stderr)\n"
+            "sys.exit(int((home / 'status').read_text()) if not looks else 0)\n"
+        )
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def pack(self) -> bytes:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            for name, body in self.members.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(body)
+                archive.addfile(member, io.BytesIO(body))
+        return packed.getvalue()
+
+    def scan(self, rack, place: Path, order: Order | None, answer: bytes | None = None) -> Scanned:
+        (self.folder / "look").write_text(self.look)
+        (self.folder / "answer").write_bytes(self.pack() if answer is None else answer)
+        (self.folder / "status").write_text(str(self.status))
+        settings = SshSettings(place / "known_hosts")
+        found = openscap.scan_nodes(rack, lambda node, major: order, ssh=settings, folder=place)
+        (one,) = found.values()
+        return one
+
+
+@pytest.fixture
+def ssh(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    return Ssh(tmp_path / "bin", monkeypatch)
+
+
+@pytest.fixture
+def rack(tmp_path):
+    return checks_support.rack(tmp_path, checks_support.node())
+
+
+ORDER = Order("xccdf_holdfast_profile_x", "<Tailoring/>", ("no_files_unowned_by_user",))
+
+
+def test_a_scan_is_ordered_read_and_kept(ssh, rack, tmp_path):
+    found = ssh.scan(rack, tmp_path, ORDER)
+    assert found.problem == ""
+    assert found.scan is not None
+    assert len(found.scan.selected) == 280
+    assert (found.content, found.release) == ("ssg-rhel10-ds.xml", "10")
+    asked = (ssh.folder / "asked").read_text()
+    assert "/usr/share/xml/scap/ssg/content/ssg-rhel10-ds.xml xccdf_holdfast_profile_x" in asked
+    assert asked.endswith(f" {len(ORDER.tailoring)} no_files_unowned_by_user")
+    assert (ssh.folder / "stdin").read_text() == "<Tailoring/>"
+    place = tmp_path / rack.nodes[0].name
+    kept = {path.name for path in place.iterdir()}
+    assert {"arf.xml.gz", "results.xml.gz", "report.html", "scan.json"} <= kept
+    assert {path.stat().st_mode & 0o077 for path in place.iterdir()} == {0}
+    again = openscap.load(place / "scan.json")
+    assert again.scan is not None
+    assert {n: r.result for n, r in again.scan.rules.items()} == {
+        n: r.result for n, r in found.scan.selected.items()
+    }
+
+
+def test_a_node_that_nothing_is_asked_of_is_not_scanned(ssh, rack, tmp_path):
+    found = ssh.scan(rack, tmp_path, None)
+    assert (found.scan, found.problem) == (None, "")
+    assert not (ssh.folder / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"look": "\n\n"}, "os-release could not be read"),
+        ({"look": OS_RELEASE + "\n"}, "scap-security-guide brings it"),
+        ({"status": 3}, r"did not run \(status 3\): said on the node"),
+        ({"status": 255}, "cannot be reached"),
+        ({"status.json": b'{"status": 1}', "oscap.log": b"no such profile"}, "no such profile"),
+        ({"status.json": b'{"status": 124}'}, "did not end in time"),
+        ({"status.json": b'{"status": 137}'}, "ended 137"),
+        ({"status.json": None}, "says nothing of how OpenSCAP ended"),
+        ({"results.xml": None}, "OpenSCAP ended 2"),
+        ({"results.xml": b"<!DOCTYPE a><a/>"}, "document type"),
+        ({"results.xml": b"<arf/>"}, "0 results of scans"),
+        ({"../../elsewhere": b"x"}, "which it should not"),
+        ({"known_hosts": b"x"}, "which it should not"),
+    ],
+)
+def test_a_scan_without_a_result_says_why(ssh, rack, tmp_path, change, words):
+    for name, value in change.items():
+        if name in ("look", "status"):
+            setattr(ssh, name, value)
+        elif value is None:
+            del ssh.members[name]
+        else:
+            ssh.members[name] = value
+    found = ssh.scan(rack, tmp_path, ORDER)
+    assert found.scan is None
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(found.problem)
+
+
+def test_an_answer_that_is_cut_short_is_no_result(ssh, rack, tmp_path):
+    whole = ssh.pack()
+    for cut in (b"", whole[: len(whole) // 2], whole[:-5], b"garbage"):
+        found = ssh.scan(rack, tmp_path, ORDER, cut)
+        assert found.scan is None
+        assert found.problem
+
+
+def test_an_answer_that_is_too_large_is_refused(ssh, rack, tmp_path, monkeypatch):
+    monkeypatch.setattr(openscap, "_MOST", 1000)
+    assert "which it should not" in ssh.scan(rack, tmp_path, ORDER).problem
+
+
+def test_a_record_of_another_kind_is_not_read_as_a_scan(tmp_path):
+    (tmp_path / "scan.json").write_text(json.dumps({"schema": "holdfast.verdict/1"}))
+    with pytest.raises(ValueError, match="not the record of a scan"):
+        openscap.load(tmp_path / "scan.json")
+
+
+@pytest.fixture
+def judged(ssh, rack, tmp_path, monkeypatch):
+    """The verdict on one untouched node, and its findings by check."""
+    rack = rack.model_copy(update={"profile": "cis_l1_server"})
+    (tmp_path / "baselines").mkdir()
+    monkeypatch.setattr(scap_verdict, "ours", lambda: tmp_path / "baselines")
+
+    def judge(rack=rack, **changed):
+        ssh.scan(rack, tmp_path, ORDER)  # lays out what the node answers
+        settings = SshSettings(tmp_path / "known_hosts")
+        return scap_verdict.judge_by_openscap(rack, load_policy(), ssh=settings, events=NullSink(),
+                                              folder=tmp_path / "scans", **changed)  # fmt: skip
+
+    judge.rack = rack
+    return judge
+
+
+def test_without_a_profile_nothing_is_judged(judged):
+    verdict = judged(judged.rack.model_copy(update={"profile": "none"}))
+    assert [f.status for f in verdict.findings] == [Status.NOT_APPLICABLE]
+
+
+def test_every_rule_that_fails_is_a_finding_of_its_own(judged):
+    first, *rest = judged().findings
+    assert (first.check, first.status) == ("openscap.scan", Status.FAIL)
+    assert "239 of 280 rules apply" in first.seen
+    assert "there is no baseline cis_l1_server-el10-container.yml" in first.seen
+    checks = {f.check: f for f in rest}
+    root = checks["openscap.sshd_disable_root_login"]
+    assert root.status is Status.FAIL
+    assert root.action.startswith("holdfast profile explain ")
+    assert "openscap.selinux_not_disabled" not in checks, "a container has no SELinux of its own"
+
+
+def test_the_tailoring_asks_for_waived_rules_too(judged, ssh):
+    judged()
+    assert "xccdf_holdfast_profile_cis_l1_server_el10" in (ssh.folder / "stdin").read_text()
+    assert 'selected="false"' not in (ssh.folder / "stdin").read_text()
+
+
+def test_a_quick_scan_says_what_it_leaves_out(judged, ssh):
+    first = judged(quick=True).findings[0]
+    assert "no_files_unowned_by_user" in (ssh.folder / "asked").read_text()
+    assert "not judged in this scan" in first.seen
+
+
+def test_a_node_that_gives_no_scan_is_unknown(judged, ssh):
+    ssh.status = 255
+    (only,) = judged().findings
+    assert (only.check, only.status) == ("openscap.scan", Status.UNKNOWN)
+    assert "cannot be reached" in only.seen
+
+
+def recorded(verdict, tmp_path, **more):
+    (view,) = verdict.nodes.values()
+    reasons = dict.fromkeys(view.scanned.scan.selected, "it is untouched") | more
+    followed = load_policy().profiles["cis_l1_server"].benchmark["el10"].scap_profile
+    return scap_verdict.record(view, followed, reasons, DAY)
+
+
+def test_what_was_recorded_passes_from_then_on(judged, tmp_path):
+    made = recorded(judged(), tmp_path)
+    baseline.write(made, tmp_path / "baselines")
+    (only,) = judged().findings
+    assert only.status is Status.PASS
+    assert "141 pass" in only.seen
+
+
+def test_a_baseline_of_other_content_is_none(judged, tmp_path):
+    made = recorded(judged(), tmp_path)
+    content = made.content.model_copy(update={"version": "0.1.82"})
+    baseline.write(made.model_copy(update={"content": content}), tmp_path / "baselines")
+    first = judged().findings[0]
+    assert first.status is Status.FAIL
+    assert "was recorded with ssg-rhel10-ds.xml 0.1.82" in first.seen
+
+
+def test_a_baseline_that_cannot_be_read_stops_the_verdict(judged, tmp_path):
+    (tmp_path / "baselines/cis_l1_server-el10-container.yml").write_text("schema: 1\n")
+    with pytest.raises(HoldfastError, match="no baseline"):
+        judged()
+
+
+def test_a_quick_scan_makes_no_baseline(judged, tmp_path):
+    (view,) = judged(quick=True).nodes.values()
+    with pytest.raises(HoldfastError, match="left out"):
+        scap_verdict.record(view, "x", {}, DAY)
+    nothing = replace(view, scanned=Scanned("n1"))
+    with pytest.raises(HoldfastError, match="there is no scan"):
+        scap_verdict.record(nothing, "x", {}, DAY)
+
+
+def test_the_policy_gives_the_reasons_that_it_has():
+    resolution = resolve(load_policy(), Selection("cis_l1_server"), Target("el10", "container"))
+    reasons = scap_verdict.reasons_of(resolution)
+    assert "container" in reasons["selinux_not_disabled"]
+    assert reasons["ensure_root_password_configured"]
+    assert "sshd_disable_root_login" not in reasons
