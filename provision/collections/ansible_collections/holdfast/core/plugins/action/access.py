@@ -17,8 +17,8 @@ from ansible.plugins.action import ActionBase
 
 _OPTIONS = frozenset({"controls", "run", "pending", "deadline", "offline"})
 DEADLINE = 120
-TRIES = 4
-PAUSE = 3.0
+TRIES = 3
+PAUSE = 2.0
 SHARED = ("controlmaster", "controlpath", "controlpersist")
 ALONE = "-o ControlMaster=no -o ControlPath=none"
 
@@ -70,8 +70,12 @@ class ActionModule(ActionBase):
             "become": become is not None,
             "become_password": bool(become is not None and _option(become, "become_pass")),
             "password": bool(_option(connection, "password")),
-            "port": int(_option(connection, "port") or 0),
+            "port": int(_option(connection, "port") or (22 if self._ssh() else 0)),
         }
+
+    def _ssh(self) -> bool:
+        """Whether the node is reached over SSH."""
+        return _option(self._connection, "ssh_args") is not None
 
     def _look(self, given: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """What would change; nothing is."""
@@ -86,11 +90,11 @@ class ActionModule(ActionBase):
     def _fresh(self) -> Iterator[None]:
         """Use connections of their own, which no earlier one is shared with."""
         connection = self._connection
-        shared = _option(connection, "ssh_args")
-        if shared is None:
-            # Not over SSH: each command starts anew there.
+        if not self._ssh():
+            # Each command starts anew there.
             yield
             return
+        shared = _option(connection, "ssh_args")
         connection.set_option("ssh_args", alone(str(shared)))
         try:
             yield

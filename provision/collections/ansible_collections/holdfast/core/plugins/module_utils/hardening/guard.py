@@ -68,7 +68,13 @@ class Guard:
         os.chmod(script + ".new", 0o700)
         os.rename(script + ".new", script)
         now = time.time()
-        body = {"folder": entry.folder, "run": entry.run, "at": now, "deadline": now + seconds}
+        body: dict[str, Any] = {
+            "folder": entry.folder,
+            "run": entry.run,
+            "at": now,
+            "deadline": now + seconds,
+        }
+        body["clear"] = [WANTS, BOOT]
         rescue.write_mark(self.home, rescue.MARKER, body)
         try:
             self._start(seconds)

@@ -584,6 +584,9 @@ def fire(home: str, tree: Tree, command: Any = run, reload: bool = True) -> Undo
     report = undo(folder, tree, Undone(force=True), reload=reload, command=command)
     mark = {"at": int(time.time()), "by": "the node itself, at its deadline"}
     write_mark(folder, "undone.json", {**mark, **report.record()})
+    for path in armed.get("clear", ()):
+        with contextlib.suppress(OSError):
+            tree.remove(path)
     os.unlink(os.path.join(home, FIRING))
     return report
 
