@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.rehearsal.cache import remove_tree
 from provision.rehearsal.shell import run
 
 MIB = 1024 * 1024
@@ -56,7 +57,7 @@ def fill(image: Path, lower: Path, upper: Path, work: Path) -> None:
         image: the file to write; it takes only the space that is used.
         lower: a tree, which is left as it is.
         upper: another, whose files come first.
-        work: an empty folder on the file system of `upper`.
+        work: a folder to be made on the file system of `upper`; it goes away again.
 
     Raises:
         HoldfastError: a tool is missing or failed.
@@ -77,6 +78,7 @@ def fill(image: Path, lower: Path, upper: Path, work: Path) -> None:
     options = f"lowerdir={lower},upperdir={upper},workdir={over}"
     script = "\n".join(lines)
     run(["unshare", "--mount", "bash", "-c", script, "fill", tree, empty, image, options])
+    remove_tree(work)
 
 
 def _partition(image: Path, parts: Sequence[Part]) -> list[int]:
