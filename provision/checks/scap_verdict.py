@@ -154,8 +154,6 @@ def reasons_of(resolution: Resolution) -> dict[str, str]:
     for item in resolution.not_applicable:
         for rule in item.control.rules(release):
             found[rule] = item.reason
-    for rule, exemption in resolution.exempt_rules().items():
-        found[rule] = f"{exemption.source}: {exemption.reason}"
     return found
 
 
@@ -299,6 +297,7 @@ def record(view: NodeView, followed: str, more: Mapping[str, str], on: date) -> 
     return baselines.record(
         {rule: r.result for rule, r in scan.selected.items()},
         {**reasons_of(resolution), **more},
+        waived=resolution.exempt_rules(),
         profile=resolution.profile,
         release=resolution.target.release,
         kind=resolution.target.kind,

@@ -233,6 +233,7 @@ def record(
     results: Mapping[str, str],
     reasons: Mapping[str, str],
     *,
+    waived: Collection[str] = (),
     profile: str,
     release: Release,
     kind: Kind,
@@ -244,6 +245,7 @@ def record(
     Args:
         results: rule to result, for exactly the rules that were asked for.
         reasons: rule to why it may be as it is.
+        waived: rules of which nothing is recorded: that they may fail is for each site to say.
         profile: Holdfast's name of the profile.
         release: the release of the node.
         kind: the kind of the node.
@@ -253,7 +255,11 @@ def record(
     Raises:
         HoldfastError: nothing applies, or a rule that is no pass has no reason.
     """
-    sound = {rule: "pass" if now == "fixed" else now for rule, now in results.items()}
+    sound = {
+        rule: "pass" if now == "fixed" else now
+        for rule, now in results.items()
+        if rule not in waived
+    }
     open_ones = [r for r, now in sorted(sound.items()) if now in _TOLERABLE and r not in reasons]
     strange = [r for r, now in sorted(sound.items()) if now not in RESULTS or now == "notselected"]
     hint = "mend it, waive its control, or give a reason"

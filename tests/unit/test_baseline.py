@@ -18,6 +18,7 @@ CONTENT = Content(
     version="0.1.76",
     profile="xccdf_org.ssgproject.content_profile_cis_server_l1",
 )
+DAY = date(2026, 11, 23)
 PASSES = "package_sudo_installed"
 FAILS = "sshd_disable_root_login"
 WAIVED = "use_pam_wheel_group_for_su"
@@ -34,7 +35,7 @@ def results() -> dict[str, str]:
 def recorded(results: dict[str, str]) -> Baseline:
     reasons = {rule: "the node is untouched" for rule, now in results.items() if now == "fail"}
     return baseline.record(results, reasons, profile="cis_l1_server", release="el10",
-                           kind="container", content=CONTENT, on=date(2026, 11, 23))  # fmt: skip
+                           kind="container", content=CONTENT, on=DAY)  # fmt: skip
 
 
 def judged(results: dict[str, str], **changed: str) -> Judged:
@@ -144,7 +145,7 @@ def test_no_excuse_outweighs_a_baseline(results):
 def test_nothing_is_recorded_without_a_reason(results):
     with pytest.raises(HoldfastError) as caught:
         baseline.record(results, {}, profile="cis_l1_server", release="el10", kind="container",
-                        content=CONTENT, on=date(2026, 11, 23))  # fmt: skip
+                        content=CONTENT, on=DAY)  # fmt: skip
     assert len(caught.value.problems) == 98
     assert {p.code for p in caught.value.problems} == {"unexplained"}
 
@@ -153,13 +154,22 @@ def test_nothing_is_recorded_without_a_reason(results):
 def test_a_rule_without_a_result_is_not_recorded(odd):
     with pytest.raises(HoldfastError, match="has the result"):
         baseline.record({"a": "pass", "b": odd}, {"b": "x"}, profile="stig", release="el9",
-                        kind="vm", content=CONTENT, on=date(2026, 11, 23))  # fmt: skip
+                        kind="vm", content=CONTENT, on=DAY)  # fmt: skip
 
 
 def test_nothing_that_applies_is_not_recorded():
     with pytest.raises(HoldfastError, match="no rule applied"):
         baseline.record({"a": "notapplicable"}, {}, profile="stig", release="el9", kind="vm",
-                        content=CONTENT, on=date(2026, 11, 23))  # fmt: skip
+                        content=CONTENT, on=DAY)  # fmt: skip
+
+
+def test_nothing_is_recorded_of_what_a_site_waives():
+    made = baseline.record({"a": "pass", "b": "fail"}, {}, waived=["b"], profile="stig",
+                           release="el9", kind="vm", content=CONTENT, on=DAY)  # fmt: skip
+    assert made.rules == {"a"}
+    now = {"a": "pass", "b": "fail"}
+    assert baseline.gate(made, now, selected=now, waived={"b": "by the site"}).breaches == ()
+    assert len(baseline.gate(made, now, selected=now, waived={}).breaches) == 1
 
 
 def test_what_is_written_is_what_is_read(results, tmp_path):
@@ -185,7 +195,7 @@ def test_what_is_written_is_what_is_read(results, tmp_path):
 def test_a_damaged_baseline_is_refused_at_its_place(tmp_path, before, after, words):
     made = baseline.record({"a_rule": "pass", "b_rule": "pass", "c": "fail"}, {"c": "why"},
                            profile="stig", release="el9", kind="vm", content=CONTENT,
-                           on=date(2026, 11, 23))  # fmt: skip
+                           on=DAY)  # fmt: skip
     made = made.model_copy(update={"floor": 2})
     path = baseline.write(made, tmp_path)
     assert before in path.read_text()
