@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from typing import Any
 
@@ -91,20 +93,20 @@ class LookupModule(LookupBase):
 
 
 def _render(inventory: str, node: str, release: str) -> list[dict[str, Any]]:
-    try:
-        from provision.cli.inputs import load_rack
-        from provision.core.problems import HoldfastError
-        from provision.engine.controls import controls_of
-    except ImportError as error:
+    # A process of its own: this one is ansible-core's, under its licence.
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "provision.cli.render", inventory, node, release],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
         raise AnsibleError(
-            "the controls cannot be rendered: {0}. Next: run the ansible-playbook that is "
-            "installed beside holdfast, or `holdfast up`.".format(error)
-        ) from error
-    try:
-        inputs = load_rack(inventory)
-        return controls_of(inputs.rack, inputs.policy, inputs.rack.node(node), release)
-    except HoldfastError as error:
-        raise AnsibleError("; ".join(p.render() for p in error.problems)) from error
+            "the controls of {0} cannot be rendered: {1}. Next: run the ansible-playbook that is "
+            "installed beside holdfast, or `holdfast up`.".format(node, done.stderr.strip()[-2000:])
+        )
+    return list(json.loads(done.stdout))
 
 
 def _read(path: str) -> list[dict[str, Any]]:
