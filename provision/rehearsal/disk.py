@@ -33,11 +33,11 @@ class Part:
 PARTS = (
     Part("/", 4096),
     Part("/home", 64),
-    Part("/tmp", 512),  # noqa: S108  # a place on the machine, not here
+    Part("/tmp", 512),
     Part("/var", 3072),
     Part("/var/log", 256),
     Part("/var/log/audit", 128),
-    Part("/var/tmp", 256),  # noqa: S108
+    Part("/var/tmp", 256),
 )
 
 
