@@ -333,6 +333,100 @@ class TestLedAstray:
         folder.chmod(mode)
         return folder
 
+    @pytest.mark.parametrize("kind", ["folder", "pipe", "second name", "large"])
+    def test_what_a_user_puts_in_the_way_of_a_removal_does_not_stop_the_pass(self, system, kind):
+        home = self.loose(system, "/home/a")
+        path = home / ".rhosts"
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "second name":
+            (home / "x").write_text("x")
+            path.hardlink_to(home / "x")
+        else:
+            with path.open("wb") as stream:
+                stream.truncate(1 << 40)
+        gone = {"type": "file", "path": "/home/*/.rhosts", "state": "absent"}
+        run = Run(system, [control(gone), control(content("/etc/new", "1\n"), name="d")])
+        assert run.commit() == []
+        assert system.read("/etc/new") == "1\n"
+        assert "/home/a/.rhosts: " in run.node.skipped[0]
+        assert os.path.lexists(path)
+        assert run.undo().wrong == []
+
+    def test_what_is_no_file_is_not_made_again_and_the_rest_comes_back(self, system):
+        os.mkfifo(system.path("/etc/pipe"))
+        gone = {"type": "file", "path": "/etc/pipe", "state": "absent"}
+        run = Run(system, [control(gone, content("/etc/new", "1\n"))])
+        run.commit()
+        assert "a pipe, socket or device" in run.undo().wrong[0]
+        assert not system.path("/etc/new").exists()
+
+    def test_a_file_that_changes_hands_does_not_run_with_its_new_owners_rights(self, system):
+        tool = system.write("/usr/local/bin/tool", "theirs")
+        tool.chmod(0o6755)
+        system.write("/etc/group", system.read("/etc/group") + "others:x:4242:\n")
+        want = {"type": "file", "path": "/usr/local/bin", "mode": "07755", "recurse": True}
+        assert Run(system, [control(want)]).said == []
+        run = Run(system, [control({**want, "group": "others"})])
+        assert "c: set mode 0755, group others on /usr/local/bin/tool" in run.said
+
+    def test_the_diff_shows_nothing_of_a_users_own_nor_of_what_few_can_come_to(self, system):
+        home = self.loose(system, "/home/a")
+        (home / ".rhosts").write_text("secret")
+        system.write("/etc/few/x.conf", "a = secret\n")
+        system.path("/etc/few").chmod(0o700)
+        system.write("/etc/all.conf", "a = known\n")
+        gone = {"type": "file", "path": "/home/*/.rhosts", "state": "absent"}
+        wants = [setting("/etc/few/x.conf", "a", "1"), setting("/etc/all.conf", "a", "1")]
+        diffs = str(Run(system, [control(gone, *wants)]).passed.diffs())
+        assert "secret" not in diffs
+        assert "known" in diffs
+
+    def test_a_user_cannot_write_audit_rules_with_a_files_name(self, system):
+        home = self.loose(system, "/home/a")
+        system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")
+        system.write("/usr/bin/su", "", 0o4755)
+        for name in ("x -k a\n-D\n-e 0\n#", "y z", "plain"):
+            (home / name).write_text("")
+            (home / name).chmod(0o4755)
+        run = Run(system, [control({"type": "audit_privileged", "key": "k"})])
+        run.commit()
+        (rule,) = system.read("/etc/audit/rules.d/60-holdfast-k.rules").splitlines()
+        assert "path=/usr/bin/su " in rule
+        assert len(run.node.skipped) == 3
+        assert "\n" not in "".join(run.node.skipped)
+
+    def test_what_find_complains_of_is_no_file(self, system, monkeypatch):
+        system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")
+        path = system.write("/srv/x", "", 0o666)
+        sweep = control({"type": "sweep", "what": "no_world_write"})
+        said = f"f 666 /elsewhere\0find: '/tmp/x': No such file\nf 666 /y\0f 666 {path}\0"
+        monkeypatch.setattr(system, "_find", lambda argv, data: (1, said))
+        assert Run(system, [sweep]).said == ["c: set mode 0664 on /srv/x"]
+        monkeypatch.setattr(system, "_find", lambda argv, data: (126, "timed out after 120 s"))
+        assert "did not look at all files" in Run(system, [sweep]).wrong[0]
+
+    def test_a_folder_that_becomes_a_link_does_not_stop_a_sweep(self, system, monkeypatch):
+        system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")
+        (self.loose(system, "/home/a") / "d").symlink_to("/etc")
+        found = f"f 666 {system.root}/home/a/d/passwd\0"
+        monkeypatch.setattr(system, "_find", lambda argv, data: (0, found))
+        run = Run(system, [control({"type": "sweep", "what": "no_world_write"})])
+        assert (run.wrong, run.said) == ([], [])
+        assert "/home/a/d/passwd: a link where others can write" in run.node.skipped
+
+    @pytest.mark.parametrize("home", ["/tmp", "/srv", "/etc/app", "/var/lib", "/var/tmp"])
+    def test_no_folder_of_the_system_becomes_somebodys_home(self, system, home):
+        self.loose(system, home, 0o1777 if home.endswith("tmp") else 0o755)
+        system.user(f"app:x:1234:1234::{home}:/bin/bash")
+        wants = [{"type": "account", "what": "home_mode", "value": "0700"},
+                 {"type": "account", "what": "home_owner"}]  # fmt: skip
+        run = Run(system, [control(*wants)])
+        assert (run.wrong, run.said) == ([], [])
+        assert run.node.skipped == [f"{home}: the home of app, and the system's"]
+
     def test_a_link_in_a_folder_that_others_may_write_is_not_followed(self, system):
         system.write("/etc/shadow", "root:x\n", 0o600)
         folder = self.loose(system, "/srv/open")
@@ -388,7 +482,8 @@ class TestLedAstray:
         assert run.said
         (folder / "x").unlink()
         (folder / "x").symlink_to("/etc/target")
-        assert run.commit()
+        assert run.commit() == []
+        assert run.node.skipped[0].startswith("/srv/open/x: ")
         assert stat.S_IMODE(system.path("/etc/target").stat().st_mode) == 0o666
         (folder / "x").unlink()
         os.link(system.path("/etc/target"), folder / "x")

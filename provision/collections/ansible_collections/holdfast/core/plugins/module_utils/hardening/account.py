@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
@@ -14,7 +15,11 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
     octal,
     shown,
 )
-from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Draft, Node
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import (
+    Draft,
+    Node,
+    sober,
+)
 
 FIRST_PERSON = 1000
 NOBODY = 65534
@@ -40,6 +45,12 @@ RIGHTS = (
 WHAT = (*AGES, "lock_empty", "lock_system", "nologin_system", "root_group", *RIGHTS)
 COPIES = ("/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-")
 """What the programs that change accounts leave beside them."""
+
+SHARED = ("/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/usr")
+"""What lies in these is nobody's home, whatever /etc/passwd says."""
+
+STATE = ("cache", "empty", "lib", "log", "run", "spool", "tmp")
+"""Folders of /var that are the system's."""
 
 SCHEMA = {"what": Field(str, required=True, choices=WHAT), "value": TEXT}
 
@@ -147,6 +158,9 @@ class Account(Type):
             home = self.node.draft(user.home, follow=False)
             if home.kind != "directory":
                 continue
+            if shared(user.home) or home.mode & 0o1000:
+                self.node.leave(user.home, "the home of {0}, and the system's".format(user.name))
+                continue
             paths = [user.home] if part == "home" else self.node.glob(user.home + "/.?*")
             for path in paths:
                 draft = self.node.draft(path, follow=False)
@@ -157,8 +171,18 @@ class Account(Type):
                 mode = draft.mode & octal(want["value"]) if right == "mode" else draft.mode
                 uid = user.uid if right == "owner" else draft.uid
                 gid = user.gid if right == "group" else draft.gid
+                mode = sober(draft, mode, uid, gid)
                 if (mode, uid, gid) != (draft.mode, draft.uid, draft.gid):
                     yield draft, mode, uid, gid
+
+
+def shared(home: str) -> bool:
+    """Whether a home is a folder of the system."""
+    path = os.path.normpath(home)
+    steps = path.strip("/").split("/")
+    if len(steps) == 1 or (steps[0] == "var" and len(steps) == 2 and steps[1] in STATE):
+        return True
+    return any(path.startswith(top + "/") for top in SHARED)
 
 
 def age(user: User, want: Want) -> list[Change]:

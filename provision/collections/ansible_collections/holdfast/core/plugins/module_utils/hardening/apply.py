@@ -174,9 +174,10 @@ class Pass:
 
     def diffs(self) -> list[tuple[str, str, str]]:
         """Path, text before and text after; not of files that not everybody may read."""
+        node = self.node
         return [
-            (draft.seen.path, _shown(draft, True), _shown(draft, False))
-            for draft in self.node.changed()
+            (draft.seen.path, _shown(node, draft, True), _shown(node, draft, False))
+            for draft in node.changed()
             if draft.rewritten or (draft.seen.data and draft.kind == "absent")
         ]
 
@@ -206,6 +207,10 @@ class Pass:
             try:
                 put(node, draft, label)
             except OSError as error:
+                if not draft.seen.trusted and not draft.rewritten:
+                    # Somebody moved it away just now. That must not stop, or undo, all others.
+                    node.leave(draft.seen.path, str(error.strerror or error))
+                    continue
                 wrong.append("{0}: {1}".format(draft.seen.path, error.strerror or error))
                 return wrong
         for argv in node.offline_steps:
@@ -283,11 +288,11 @@ def _packages(controls: list[dict[str, Any]]) -> list[str]:
     return [name for name in asked if name]
 
 
-def _shown(draft: Draft, before: bool) -> str:
+def _shown(node: Node, draft: Draft, before: bool) -> str:
     data = draft.seen.data if before else draft.data if draft.kind == "file" else None
     if data is None:
         return ""
     mode = draft.seen.mode if draft.seen.kind == "file" else draft.mode
-    if not mode & 0o004:
+    if not (mode & 0o004 and draft.seen.trusted and node.tree.public(draft.seen.path)):
         return "({0} bytes that not everybody may read)\n".format(len(data))
     return data.decode("utf-8", "replace")

@@ -4,18 +4,24 @@
 
 from __future__ import annotations
 
+import re
+
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.audit_rule import path_of
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
     Field,
     Type,
     Want,
 )
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Refused
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.sweep import (
     Walk,
     local_mounts,
 )
 
 RULE = "-a always,exit -F path={0} -F perm=x -F auid>=1000 -F auid!=unset -k {1}"
+_PLAIN = re.compile(r"^/[!-~]+\Z")
+"""A path that is one word of a rule: a blank or a line's end in it would be another rule."""
+
 SCHEMA = {"key": Field(str, required=True, pattern=r"^[A-Za-z0-9_.-]+\Z")}
 
 
@@ -33,8 +39,22 @@ class AuditPrivileged(Type):
             RULE.format(path, want["key"])
             for path in Walk.of(self.node).privileged()
             if mount_of(path, local_mounts(self.node)) in running and path not in named
+            if self._ours(path)
         ]
         return self.node.text(path_of(want["key"])), "".join(line + "\n" for line in lines)
+
+    def _ours(self, path: str) -> bool:
+        """Whether root alone could have put it there; else users would write root's rules."""
+        if not _PLAIN.match(path):
+            self.node.leave(ascii(path)[1:-1], "a privileged program with such a name")
+            return False
+        try:
+            trusted = self.node.draft(path, follow=False).seen.trusted
+        except Refused:
+            trusted = False
+        if not trusted:
+            self.node.leave(path, "a privileged program where others can write")
+        return trusted
 
     def _named(self, key: str) -> set[str]:
         """Programs that our other files name."""

@@ -18,7 +18,11 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
     octal,
     shown,
 )
-from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Draft, Refused
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import (
+    Draft,
+    Refused,
+    sober,
+)
 
 _MAGIC = re.compile(r"[*?\[]")
 KINDS = {"file": ("file",), "dir": ("directory",)}
@@ -49,12 +53,27 @@ class File(Type):
         kinds = KINDS.get(want.get("kind", "any"), ("file", "directory"))
         if want.get("state") == "absent":
             paths = self.node.glob(want["path"])
-            return [self.node.draft(path, follow=False) for path in paths]
+            found = (self._removable(path) for path in paths)
+            return [draft for draft in found if draft is not None]
         if not _MAGIC.search(want["path"]) and not want.get("recurse"):
             found = [self.node.draft(want["path"])]
         else:
             found = list(self._meant(want))
         return [draft for draft in found if draft.kind in kinds and self.node.safe(draft)]
+
+    def _removable(self, path: str) -> Draft | None:
+        """What is to go; in a folder of somebody's own only what an undo could bring back."""
+        draft = self.node.draft(path, follow=False)
+        if draft.seen.trusted or draft.kind == "absent":
+            return draft
+        if draft.kind not in ("file", "link"):
+            self.node.leave(path, "no file but something else where others can write")
+            return None
+        try:
+            return self.node.draft(path, data=True, follow=False)
+        except Refused as error:
+            self.node.leave(path, str(error).rpartition(": ")[2])
+            return None
 
     def _meant(self, want: Want) -> Iterator[Draft]:
         for top in self.node.glob(want["path"]):
@@ -72,7 +91,7 @@ class File(Type):
             uid = self.node.number("passwd", want["owner"])
         if want.get("group") is not None:
             gid = self.node.number("group", want["group"])
-        return mode, uid, gid
+        return sober(draft, mode, uid, gid), uid, gid
 
     def diff(self, want: Want, seen: list[Draft]) -> list[str]:
         """Each place in words."""

@@ -379,10 +379,14 @@ class Node:
         seen = draft.seen
         if seen.trusted or seen.kind != "file" or seen.links < 2:
             return True
-        told = "{0}: a file with a second name where others can write".format(seen.path)
+        self.leave(seen.path, "a file with a second name where others can write")
+        return False
+
+    def leave(self, path: str, why: str) -> None:
+        """Name a place that is left alone; nobody but root may stop a pass, or steer it."""
+        told = "{0}: {1}".format(path, why)
         if told not in self.skipped:
             self.skipped.append(told)
-        return False
 
     def wait(self, reason: str) -> None:
         """Say that something takes effect at the next start only."""
@@ -394,6 +398,16 @@ class Node:
         order = {"directory": 0, "file": 1, "link": 1, "absent": 2}
         found = [draft for draft in self.drafts.values() if draft.differs]
         return sorted(found, key=lambda draft: (order.get(draft.kind, 3), draft.seen.path))
+
+
+def sober(draft: Draft, mode: int, uid: int, gid: int) -> int:
+    """The mode for a file that changes hands: it does not run with its new owner's rights.
+
+    Who owned it wrote it; chown takes these bits away for that reason, too.
+    """
+    if draft.kind == "file" and (uid, gid) != (draft.uid, draft.gid):
+        return mode & ~0o6000
+    return mode
 
 
 def _template(name: str) -> str | None:

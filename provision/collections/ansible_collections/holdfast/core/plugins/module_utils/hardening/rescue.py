@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -32,6 +33,9 @@ FIRING = "firing.json"
 """The marker's name once the undo has begun; one rename decides between undo and success."""
 
 LINKS = 40
+LARGE = 1 << 20
+"""The most bytes that are read of a file that somebody other than root can put there."""
+
 SUFFIX = ".holdfast"
 SECONDS = 120
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
@@ -60,6 +64,7 @@ class Seen:
         self.gid = 0
         self.links = 0
         self.place = (0, 0)
+        self.size = 0
         self.target = ""
         self.data: bytes | None = None
         self.attributes: dict[str, bytes] = {}
@@ -70,7 +75,7 @@ class Seen:
         self.kind = next((name for test, name in kinds if test(info.st_mode)), "other")
         self.mode = stat.S_IMODE(info.st_mode)
         self.uid, self.gid, self.links = info.st_uid, info.st_gid, info.st_nlink
-        self.place = (info.st_dev, info.st_ino)
+        self.place, self.size = (info.st_dev, info.st_ino), info.st_size
 
     def record(self) -> dict[str, Any]:
         """What an undo needs to know of it, without its bytes."""
@@ -144,9 +149,23 @@ class Tree:
         handle = os.open(name, _READ, dir_fd=folder)
         with os.fdopen(handle, "rb") as stream:
             seen.take(os.fstat(handle))
+            if seen.kind != "file":
+                raise Unsafe(errno.ESTALE, "it is not what it was a moment ago", seen.path)
             require_single(seen)
-            seen.data = stream.read()
+            seen.data = stream.read(-1 if seen.trusted else LARGE + 1)
+            if not seen.trusted and len(seen.data) > LARGE:
+                raise Unsafe(errno.EFBIG, "a large file where others can write", seen.path)
             seen.attributes = attributes(handle)
+
+    def public(self, path: str) -> bool:
+        """Whether everybody can come to what stands at a path, by its folders' modes."""
+        above = os.path.dirname(os.path.normpath(path))
+        while above not in ("/", ""):
+            with contextlib.suppress(FileNotFoundError):
+                if not os.stat(self.root.rstrip("/") + above).st_mode & stat.S_IXOTH:
+                    return False
+            above = os.path.dirname(above)
+        return True
 
     def names(self, path: str) -> list[str]:
         """The names in a folder that is not a link; none where there is no such folder."""
@@ -459,6 +478,8 @@ def put_back(tree: Tree, folder: str, entry: dict[str, Any], report: Undone) -> 
         report.thought[path] = {**known, **before}
         return
     kind = before["kind"]
+    if kind == "other":
+        raise Command("a pipe, socket or device stood there, and is not made again")
     if kind == "absent":
         tree.remove(path)
     elif kind == "link":
@@ -556,6 +577,20 @@ def write_mark(folder: str, name: str, body: dict[str, Any]) -> None:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def alone(home: str) -> Iterator[None]:
+    """Wait until nobody else changes or undoes anything of a journals' home; the kernel ends this.
+
+    A pass that takes longer than its deadline would else write on while its undo runs.
+    """
+    handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def claim(home: str) -> dict[str, Any] | None:
     """Take the marker of an armed undo, so that nobody can cancel it any more; None: cancelled.
 
@@ -577,6 +612,13 @@ def fire(home: str, tree: Tree, command: Any = run, reload: bool = True) -> Undo
 
     `reload` is false while the node starts, when what would be reloaded does not run yet.
     """
+    if not os.path.isdir(home):
+        return None
+    with alone(home):
+        return _fire(home, tree, command, reload)
+
+
+def _fire(home: str, tree: Tree, command: Any, reload: bool) -> Undone | None:
     armed = claim(home)
     if armed is None:
         return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
     Field,
@@ -22,6 +23,8 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.node impor
 LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "overlay", "vfat", "zfs"})
 STORES = ("/var/lib/containers/*", "/proc/*", "/sys/*", "/run/*")
 """What containers hold is theirs; the others are the kernel's."""
+
+_ENTRY = re.compile(r"^([df]) ([0-7]+) (/.*)\Z", re.DOTALL)
 
 SCHEMA = {
     "what": Field(str, required=True, choices=("sticky", "no_world_write")),
@@ -43,15 +46,19 @@ class Walk:
         left_out = [word for top in STORES for word in ("-path", root + top, "-prune", "-o")]
         wanted = ["(", "-type", "d", "-perm", "-0002", "!", "-perm", "-1000", ")"]
         wanted += ["-o", "(", "-type", "f", "(", "-perm", "-0002", "-o", "-perm", "/6000", ")", ")"]
-        argv = ["find", *tops, "-xdev", *left_out, "(", *wanted, ")", "-printf", r"%y %m %p\0"]
+        argv = ["find", *tops, "-ignore_readdir_race", "-xdev", *left_out]
+        argv += ["(", *wanted, ")", "-printf", r"%y %m %p\0"]
         code, out = node.command(argv)
         if code == 127:
             raise Refused("find is missing", "install findutils")
+        if code == 126:
+            raise Refused("find did not look at all files: {0}".format(out[-80:]))
         for entry in out.split("\0"):
-            kind, _, rest = entry.partition(" ")
-            mode, _, path = rest.partition(" ")
-            if path:
-                self.found.append((kind, path[len(root) :], int(mode, 8)))
+            # What find complains of stands in between: it is about what came and went.
+            fits = _ENTRY.match(entry)
+            if fits and fits.group(3).startswith(root + "/"):
+                path = fits.group(3)[len(root) :]
+                self.found.append((fits.group(1), path, int(fits.group(2), 8)))
 
     @staticmethod
     def of(node: Node) -> Walk:
@@ -89,7 +96,13 @@ class Sweep(Type):
         for found, path, mode in Walk.of(self.node).found:
             if found != kind or not mode & 0o002 or not meant(want, path):
                 continue
-            draft = self.node.draft(path, follow=False)
+            try:
+                draft = self.node.draft(path, follow=False)
+            except Refused as error:
+                self.node.leave(path, str(error).rpartition(": ")[2])
+                continue
+            if draft.kind == "absent" and "\ufffd" in path:
+                self.node.leave(path, "a name that is no text")
             if draft.kind in ("file", "directory") and self.node.safe(draft):
                 drafts.append(draft)
         return [draft for draft in drafts if draft.mode != right(want, draft.mode)]
