@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -188,6 +189,24 @@ class TestAccount:
         found = refused(system, shells, user="robot", phase="hardening")
         assert "robot would lose its shell" in found[0]
 
+    @pytest.mark.parametrize("what", ["lock_system", "lock_empty"])
+    def test_a_password_that_the_login_or_sudo_needs_is_not_locked(self, system, what):
+        if what == "lock_empty":
+            system.write("/etc/shadow", "robot::19000:0:99999:7:::\n", 0o600)
+        lock = {"type": "account", "what": what}
+        given = {"user": "robot", "phase": "hardening"}
+        assert refused(system, lock, **given) == []
+        for how in ("password", "become_password"):
+            found = refused(system, lock, **given, **{how: True})
+            assert "the password of robot would be locked" in found[0]
+
+    def test_where_nobody_became_root_root_itself_may_have_logged_in(self, system):
+        system.user("", "root:$6$x:15000:0:99999:7:::")
+        ages = {"type": "account", "what": "password_max_days", "value": "365"}
+        run = Run(system, [control(ages)])
+        found = refusal.refusals(run.node, None)
+        assert found == [w for w in found if "the password of root would have expired" in w] != []
+
     @pytest.mark.parametrize("unit", ["sshd.service", "NetworkManager.service"])
     def test_what_keeps_the_node_reachable_is_not_stopped(self, system, unit):
         system.unit(unit, file="enabled", active="active")
@@ -214,7 +233,9 @@ class TestGuard:
         assert argv[-2:] == [f"{run.home}/undo.py", run.home]
         unit = system.read(guards.BOOT)
         assert "Before=sshd.service" in unit
-        assert f"ConditionPathExists={run.home}/armed.json" in unit
+        # One of the two is enough: the power may fail while the undo is on its way.
+        assert f"ConditionPathExists=|{run.home}/armed.json" in unit
+        assert f"ConditionPathExists=|{run.home}/firing.json" in unit
         assert system.path(guards.WANTS).is_symlink()
 
     def test_what_cannot_be_armed_changes_nothing(self, system):
@@ -260,6 +281,18 @@ class TestGuard:
         rescue.claim(run.home)
         assert guard.fire().done == ["remove /etc/x"]
         assert guard.armed() is None
+
+    def test_it_waits_for_a_pass_that_takes_longer_than_its_deadline(self, armed):
+        run, guard, _, _ = armed
+        done = []
+        undo = threading.Thread(target=lambda: done.append(guard.fire()))
+        with rescue.alone(run.home):
+            undo.start()
+            undo.join(0.3)
+            assert done == []
+            assert not guard.armed()["firing"]
+        undo.join(10)
+        assert done[0].done == ["remove /etc/x"]
 
     def test_at_a_start_nothing_is_reloaded(self, system):
         system.write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n")
@@ -337,6 +370,19 @@ class TestModules:
         told = run_module("hardening", arguments, check=True)
         assert told.changes == ["keep the access changes of run r1, which this login proves"]
         assert Path(home, rescue.MARKER).exists()
+
+    def test_a_later_pass_ends_an_undo_that_was_killed_on_its_way(self, system, monkeypatch):
+        home = self.arm(system, time.time())
+        rescue.claim(home)
+        arguments = {"controls": [], "root": str(system.root)}
+        monkeypatch.setattr(hardening, "logged_in", lambda: time.time() + 5)
+        told = run_module("hardening", arguments, check=True)
+        assert "no login has proven it yet" in told["msg"]
+        assert system.path("/etc/x").exists()
+        told = run_module("hardening", arguments)
+        assert "were put back" in told["msg"]
+        assert not system.path("/etc/x").exists()
+        assert not run_module("hardening", arguments).get("failed")
 
     def test_restoring_waits_for_an_armed_undo(self, system):
         self.arm(system, time.time())

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -24,6 +26,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue imp
     Command,
     Tree,
     Undone,
+    alone,
     undo,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome
@@ -244,6 +247,15 @@ def adopt(outcome: Outcome, guard: Guard) -> dict[str, Any] | None:
     armed = guard.armed()
     if armed is None:
         return None
+    if armed["firing"] and not outcome.check_mode:
+        # It waits for an undo that runs, and brings one to its end that was killed.
+        guard.fire()
+        outcome.fail(
+            "the access changes of run {0} were put back: no login proved them".format(
+                armed["run"]
+            ),
+            "run this again",
+        )
     left = max(0, int(armed.get("deadline", 0) - time.time()))
     if armed["firing"] or logged_in() <= armed["at"]:
         outcome.fail(
@@ -296,12 +308,31 @@ def write(outcome: Outcome, found: Pass, params: dict[str, Any], guard: Guard) -
     run = params["run"] or time.strftime("manual-%Y%m%dT%H%M%SZ", time.gmtime())
     seconds = params["deadline"]
 
+    waits = contextlib.ExitStack()
+
     def arm(entry: journal.Entry) -> None:
         if seconds:
+            # The undo waits for the end of this pass, or of this process.
+            waits.enter_context(alone(guard.home))
             guard.arm(entry, seconds)
 
+    def commit() -> list[str]:
+        return found.commit(guard.home, run, labeller(outcome.module), arm)
+
+    with waits:
+        return carry_out(outcome, found, params, guard, commit)
+
+
+def carry_out(
+    outcome: Outcome,
+    found: Pass,
+    params: dict[str, Any],
+    guard: Guard,
+    commit: Callable[[], list[str]],
+) -> str:
+    """Do it; the folder of the journal."""
     try:
-        wrong = found.commit(guard.home, run, labeller(outcome.module), arm)
+        wrong = commit()
     except (OSError, Command) as error:
         outcome.fail(
             "nothing was changed, because the way back under {0} cannot be laid: {1}".format(
@@ -314,7 +345,7 @@ def write(outcome: Outcome, found: Pass, params: dict[str, Any], guard: Guard) -
     if wrong:
         back = undo(entry.folder, found.node.tree, Undone(force=True), offline=params["offline"])
         entry.mark("undone", by="the pass itself", wrong=wrong, left=back.left + back.wrong)
-        if seconds:
+        if params["deadline"] and not back.wrong:
             guard.cancel()
         outcome.fail(
             "{0}; all was put back{1}".format(

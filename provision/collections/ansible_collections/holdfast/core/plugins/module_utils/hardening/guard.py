@@ -22,7 +22,8 @@ SCRIPT = "undo.py"
 UNIT = """\
 [Unit]
 Description=Undo an access change that no login has proven
-ConditionPathExists={home}/{marker}
+ConditionPathExists=|{home}/{marker}
+ConditionPathExists=|{home}/{firing}
 Before=sshd.service sshd.socket
 
 [Service]
@@ -85,6 +86,7 @@ class Guard:
     def _start(self, seconds: int) -> None:
         python = sys.executable or "/usr/bin/python3"
         said = {"home": self.home, "marker": rescue.MARKER, "script": SCRIPT, "python": python}
+        said["firing"] = rescue.FIRING
         unit = UNIT.format(**said).encode()
         self.tree.replace(BOOT, unit, (0o644, os.geteuid(), os.getegid()), {})
         if self.tree.look(os.path.dirname(WANTS)).kind == "absent":

@@ -45,13 +45,15 @@ class Reached:
 def refusals(node: Node, reached: Reached | None) -> list[str]:
     """Why the staged changes would lock out, in words that say what to do."""
     found = syntax(node)
-    if reached is None:
-        return found
     users = {user.name: user for user in users_of(node)}
+    if reached is None:
+        # Nobody became root, so root itself may have logged in.
+        root = users.get("root")
+        return found + (ages(node, root, None) if root is not None else [])
     user = users.get(reached.user)
     if user is not None:
         found += account(node, user, reached)
-        found += ages(node, user)
+        found += ages(node, user, reached)
     found += server(node, user, reached)
     if user is not None and reached.become and user.uid != 0:
         found += escalation(node, user, reached)
@@ -83,9 +85,10 @@ def account(node: Node, user: User, reached: Reached) -> list[str]:
     return []
 
 
-def ages(node: Node, user: User) -> list[str]:
+def ages(node: Node, user: User, reached: Reached | None) -> list[str]:
     """Staged commands that would take the account away from who logs in."""
     found = []
+    asked = reached is not None and (reached.password or reached.become_password)
     for act in node.acts:
         for step in act.do:
             argv = step.get("run") or step.get("try") or [""]
@@ -101,6 +104,11 @@ def ages(node: Node, user: User) -> list[str]:
                 found.append(
                     "the password of {0} would have expired at once; change it first, or lock "
                     "it".format(user.name)
+                )
+            if argv[0] == "usermod" and (argv[1] == "-L" or argv[1:3] == ["-p", "!"]) and asked:
+                found.append(
+                    "the password of {0} would be locked, and the login or sudo asks for it; use "
+                    "a key and NOPASSWD, or waive the control".format(user.name)
                 )
             if argv[0] == "usermod" and argv[1] == "-s" and argv[2].endswith(_NEVER):
                 found.append(
