@@ -148,13 +148,16 @@ def _scan(argv: Sequence[str], node: Node, ask: Ask, place: Path, limit_s: int) 
         files = _unpacked(packed, place)
     finally:
         packed.unlink(missing_ok=True)
-    status = json.loads(files["status.json"].read_text())
+    status = _ended(files["status.json"])
     # 0: no rule fails. 2: some do. Whatever else OpenSCAP ends with, it did not judge them all.
-    if status["status"] not in (0, 2) or "results.xml" not in files:
+    if status not in (0, 2) or "results.xml" not in files:
         log = files["oscap.log"].read_text(errors="replace") if "oscap.log" in files else ""
-        why = "did not end in time" if status["status"] == 124 else f"ended {status['status']}"
+        why = "did not end in time" if status == 124 else f"ended {status}"
         raise _NotDone(f"OpenSCAP {why}: {' '.join(log.split())[-400:] or 'it said nothing'}")
     scan = scap_results.read(files["results.xml"])
+    # A result of something else proves nothing of what was asked.
+    if not order.profile.endswith(f"_profile_{scan.profile}"):
+        raise _NotDone(f"the result is of the profile {scan.profile!r}, and not of what was asked")
     kept = {name: path for name, path in files.items() if name in ("report.html", "oscap.log")}
     for name in ("arf.xml", "results.xml"):
         if name in files:
@@ -178,6 +181,17 @@ def _call(
         raise _NotDone(f"the node did not answer within {limit_s:.0f} s") from error
     except OSError as error:
         raise _NotDone(f"ssh could not be run: {error}") from error
+
+
+def _ended(path: Path) -> int:
+    """How OpenSCAP ended, as the node says it."""
+    try:
+        status = json.loads(path.read_bytes())["status"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        status = None
+    if type(status) is not int:
+        raise _NotDone("the node's answer does not say how OpenSCAP ended")
+    return status
 
 
 def _said(what: str, done: subprocess.CompletedProcess[bytes]) -> str:

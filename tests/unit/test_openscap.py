@@ -161,7 +161,7 @@ class Ssh:
         self.status = 0
         self.members: dict[str, bytes] = {
             "status.json": b'{"status": 2}',
-            "results.xml": RECORDED.read_bytes(),
+            "results.xml": results_for(ORDER.profile),
             "report.html": b"<html>",
             "oscap.log": b"",
             "arf.xml": b"<arf/>",
@@ -210,6 +210,14 @@ def rack(tmp_path):
     return checks_support.rack(tmp_path, checks_support.node())
 
 
+def results_for(profile: str) -> bytes:
+    """The recorded results, as if they were of this profile."""
+    text = RECORDED.read_bytes()
+    old = b'idref="xccdf_org.ssgproject.content_profile_cis_server_l1"'
+    assert text.count(old) == 1
+    return text.replace(old, f'idref="{profile}"'.encode())
+
+
 ORDER = Order("xccdf_holdfast_profile_x", "<Tailoring/>", ("no_files_unowned_by_user",))
 
 
@@ -250,6 +258,11 @@ def test_a_node_that_nothing_is_asked_of_is_not_scanned(ssh, rack, tmp_path):
         ({"status.json": b'{"status": 1}', "oscap.log": b"no such profile"}, "no such profile"),
         ({"status.json": b'{"status": 124}'}, "did not end in time"),
         ({"status.json": b'{"status": 137}'}, "ended 137"),
+        ({"status.json": b"[]"}, "does not say how"),
+        ({"status.json": b"{}"}, "does not say how"),
+        ({"status.json": b"\xff"}, "does not say how"),
+        ({"status.json": b'{"status": false}'}, "does not say how"),
+        ({"results.xml": RECORDED.read_bytes()}, "is of the profile 'cis_server_l1', and not"),
         ({"status.json": None}, "says nothing of how OpenSCAP ended"),
         ({"results.xml": None}, "OpenSCAP ended 2"),
         ({"results.xml": b"<!DOCTYPE a><a/>"}, "document type"),
@@ -297,6 +310,8 @@ def judged(ssh, rack, tmp_path, monkeypatch):
     rack = rack.model_copy(update={"profile": "cis_l1_server"})
     (tmp_path / "baselines").mkdir()
     monkeypatch.setattr(scap_verdict, "ours", lambda: tmp_path / "baselines")
+
+    ssh.members["results.xml"] = results_for("xccdf_holdfast_profile_cis_l1_server_el10")
 
     def judge(rack=rack, **changed):
         ssh.scan(rack, tmp_path, ORDER)  # lays out what the node answers
