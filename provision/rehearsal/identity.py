@@ -148,12 +148,21 @@ def _accounts(tree: Path, release: str) -> None:
             path.write_text(text.replace("YESCRYPT", "SHA512"), encoding="utf-8")
         # Its SSH server keeps host keys in a group of their own.
         run(["chroot", tree, "groupadd", "--force", "--system", "ssh_keys"])
+        _load_audit_rules(tree / "usr/lib/systemd/system/auditd.service")
     for path in profiles.glob("*/postlogin"):
         # Debian has no pam_lastlog; a dash leaves a module that is not there out in silence.
         text = re.sub(r"^(?=session .*pam_lastlog\.so)", "-", path.read_text(), flags=re.MULTILINE)
         path.write_text(text, encoding="utf-8")
     chosen = "minimal" if release == "9" else "local"
     run(["chroot", tree, "authselect", "select", chosen, "--force", "--nobackup"])
+
+
+def _load_audit_rules(unit: Path) -> None:
+    """Let the audit daemon's own unit load the rules, as release 9 does; 10 has a second unit."""
+    text = unit.read_text(encoding="utf-8").replace("Requires=audit-rules.service\n", "")
+    start = "ExecStart=/usr/sbin/auditd\n"
+    text = text.replace(start, start + "ExecStartPost=-/sbin/augenrules --load\n")
+    unit.write_text(text.replace(" audit-rules.service\n", "\n", 1), encoding="utf-8")
 
 
 def _hide_passwords(tree: Path) -> None:
