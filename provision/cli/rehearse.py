@@ -15,6 +15,9 @@ from typing import Any
 from provision.cli.output import print_document, style
 from provision.core.events import Event, EventSink, FileSink, NullSink, Tee
 from provision.core.exitcodes import ExitCode
+from provision.core.names import suggest
+from provision.core.problems import fail
+from provision.policy.load import load_policy
 from provision.rehearsal import rack
 from provision.rehearsal.rack import Rehearsal
 
@@ -35,6 +38,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="container",
         help="what nodes are: containers (default), or virtual machines, which have a kernel of "
         "their own: settings of the kernel, auditd, modules and mounts are real there",
+    )
+    parser.add_argument(
+        "--profile",
+        default="none",
+        metavar="PROFILE",
+        help="harden the nodes by this security profile, as `holdfast profile list` has it, and "
+        "ask OpenSCAP about it (default none)",
     )
     parser.add_argument(
         "--release",
@@ -79,6 +89,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         else:
             print(f"{args.down} is down; nothing of it is left")
         return ExitCode.OK
+    _require_profile(args.profile)
     keep = args.keep or args.start_only
     events = _events(args)
     for name in rack.sweep():
@@ -91,6 +102,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         base=args.base,
         engine_image=args.engine_image,
         kind=args.kind,
+        profile=args.profile,
     )
     with rack.owned(built):
         if args.start_only:
@@ -103,6 +115,13 @@ def run(args: argparse.Namespace) -> ExitCode:
         print(f"\nrehearsed in {time.monotonic() - started:.0f} s on {_NODES[built.kind]} "
               f"({built.made_of}; not hardware)")  # fmt: skip
     return code
+
+
+def _require_profile(name: str) -> None:
+    known = ["none", *load_policy().profiles] if name != "none" else [name]
+    if name not in known:
+        raise fail("unknown-profile", f"there is no profile {name!r}",
+                   hint=suggest(name, known), exit_code=ExitCode.USAGE)  # fmt: skip
 
 
 def _provision(built: Rehearsal, args: argparse.Namespace) -> ExitCode:

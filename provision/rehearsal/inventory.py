@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,21 @@ from provision.rehearsal.node import Node
 PORT = 8443
 
 
-def write_inventory(path: Path, name: str, nodes: Sequence[Node], kind: str = "container") -> None:
-    """Write the inventory of `nodes` to `path`; secrets and the login key lie beside it."""
+ADOPTED_DAYS = 30
+"""How long the rehearsal's adoption of an overlay counts; no rehearsal lasts longer."""
+
+
+def write_inventory(
+    path: Path,
+    name: str,
+    nodes: Sequence[Node],
+    kind: str = "container",
+    profile: str = "none",
+) -> None:
+    """Write the inventory of `nodes` to `path`; secrets and the login key lie beside it.
+
+    With a profile the nodes also get the overlay of hosts that serve models, since they do.
+    """
     hosts = {node.name: _host(node, index, kind) for index, node in enumerate(nodes, start=1)}
     document = {
         "all": {
@@ -24,7 +38,8 @@ def write_inventory(path: Path, name: str, nodes: Sequence[Node], kind: str = "c
                 "holdfast_schema": 1,
                 "holdfast_rack": name,
                 "holdfast_stack": "stack.lock.json",
-                "holdfast_profile": "none",
+                "holdfast_profile": profile,
+                **_adopted(profile),
                 "holdfast_waves": {"sizes": [1, 8, 50], "failure_budget": 0},
                 "holdfast_time": {"servers": [network.CONTROLLER], "max_offset_s": 1.0},
                 "holdfast_api_key": "file:secrets/api-key",
@@ -54,6 +69,13 @@ def write_inventory(path: Path, name: str, nodes: Sequence[Node], kind: str = "c
     }
     text = yaml.safe_dump(document, sort_keys=False, width=200)
     write_whole(path, f"# A rehearsal: simulated nodes on one machine.\n---\n{text}")
+
+
+def _adopted(profile: str) -> dict[str, Any]:
+    if profile == "none":
+        return {}
+    until = datetime.now(UTC).date() + timedelta(days=ADOPTED_DAYS)
+    return {"holdfast_overlays": [{"name": "gpu_host", "owner": "rehearsal", "expires": until}]}
 
 
 def _host(node: Node, unit: int, kind: str) -> dict[str, Any]:

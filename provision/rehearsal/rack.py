@@ -121,6 +121,7 @@ def build(
     base: str = "auto",
     engine_image: Path | None = None,
     kind: str = "container",
+    profile: str = "none",
 ) -> Rehearsal:
     """Build a rack of `count` nodes and start it. This process owns it until it is taken down.
 
@@ -132,6 +133,7 @@ def build(
         base: ``el``, ``compat`` or ``auto``; see `provision.rehearsal.choice`.
         engine_image: an OCI archive of the inference engine; None builds one.
         kind: ``container``, or ``vm`` for virtual machines with a kernel of their own.
+        profile: the security profile that the inventory asks for.
 
     Raises:
         HoldfastError: no privilege, a tool is missing, a build step failed, a node did not start.
@@ -160,14 +162,14 @@ def build(
     try:
         folder.mkdir(parents=True, mode=0o700)
         write_whole(folder / "rehearsal.json", json.dumps(_record(rack), indent=1), mode=0o600)
-        _start(rack, events)
+        _start(rack, events, profile)
     except BaseException:
         rack.take_down()
         raise
     return rack
 
 
-def _start(rack: Rehearsal, events: EventSink) -> None:
+def _start(rack: Rehearsal, events: EventSink, profile: str) -> None:
     make_secrets(rack.folder / "secrets", rack.nodes)
     login = rack.folder / "secrets/login"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "rehearsal", "-f", login])
@@ -178,7 +180,7 @@ def _start(rack: Rehearsal, events: EventSink) -> None:
     made = machine if rack.kind == "vm" else node
     for one in rack.nodes:
         made.create(one, rack.base, peers, login.with_suffix(".pub").read_text())
-    write_inventory(rack.inventory, rack.name, rack.nodes, rack.kind)
+    write_inventory(rack.inventory, rack.name, rack.nodes, rack.kind, profile)
     make_room(len(rack.nodes), events)
     says = f"starting {len(rack.nodes)} nodes"
     events.emit(Event("rehearsal.step", data={"step": "nodes", "state": "start", "says": says}))
