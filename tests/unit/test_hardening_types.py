@@ -638,6 +638,15 @@ class TestReboot:
         assert run.said == ["c: write /etc/audit/rules.d/60-holdfast-a.rules"]
         assert run.node.waiting == ["the audit rules are locked until the next start"]
 
+    def test_a_kernel_without_audit_loads_no_rules_and_says_so(self, system):
+        system.program("augenrules")
+        system.failing = {"auditctl"}
+        wants = [control({"type": "audit_rule", "key": "a", "rules": ["-w /x -p wa -k a"]})]
+        run = Run(system, wants)
+        assert run.said == ["c: write /etc/audit/rules.d/60-holdfast-a.rules"]
+        assert run.node.waiting == []
+        assert "no audit here" in run.node.skipped[0]
+
     def test_selinux_that_was_switched_off_is_labelled_and_not_enforced_at_once(self, system):
         system.write("/etc/selinux/config", "SELINUX=disabled\nSELINUXTYPE=targeted\n")
         run = Run(system, [control({"type": "selinux", "state": "enforcing"})])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -152,6 +153,8 @@ class Pass:
                 for name in asked_by(draft.seen.path):
                     self.node.reload(name)
         node = self.node
+        if "audit" in node.reloads:
+            hold_audit(node)
         node.reloads = [
             name
             for name in ordered(node.reloads)
@@ -262,6 +265,17 @@ def _steps(node: Node, steps: list[dict[str, Any]]) -> list[str]:
         except rescue.Command as error:
             return [str(error)]
     return []
+
+
+def hold_audit(node: Node) -> None:
+    """Leave the loading of audit rules to the next start where the kernel takes none now."""
+    code, out = node.command(["auditctl", "-s"])
+    if code not in (0, 127):
+        node.hold("audit")
+        node.skipped.append("the kernel has no audit here; its rules are read at the next start")
+    elif re.search(r"^enabled[ =]+2\b", out, re.MULTILINE):
+        node.hold("audit")
+        node.wait("the audit rules are locked until the next start")
 
 
 def _others(controls: list[dict[str, Any]], phase: str) -> dict[str, list[Want]]:

@@ -39,7 +39,6 @@ class AuditRule(Type):
     def gather(self, wants: list[Want]) -> None:
         """Each key belongs to one resource."""
         agreed(wants, "key", "rules")
-        self.written = False
         self.machine = os.uname().machine
 
     def read(self, want: Want) -> str | None:
@@ -54,12 +53,11 @@ class AuditRule(Type):
     def write(self, want: Want, seen: str | None) -> None:
         """Stage the file."""
         del seen
-        self.written = True
         text = text_of(want["rules"], self.machine)
         self.node.write(path_of(want["key"]), text, mode=0o600, ours=True)
 
     def finish(self, wants: list[Want]) -> list[tuple[str, str]]:
-        """Take away rules that no control wants any more; locked rules wait for the next start."""
+        """Take away rules that no control wants any more."""
         del wants
         keys = self.node.shared.get("audit keys", set())
         words = []
@@ -67,11 +65,7 @@ class AuditRule(Type):
             found = _OURS.match(name)
             if found and found.group(1) not in keys:
                 self.node.remove(FOLDER + "/" + name)
-                self.written = True
                 words.append(("", "remove {0}/{1}".format(FOLDER, name)))
-        if self.written and locked(self.node.command(["auditctl", "-s"])[1]):
-            self.node.hold("audit")
-            self.node.wait("the audit rules are locked until the next start")
         return words
 
 
@@ -110,8 +104,3 @@ def without_calls(rule: str) -> str | None:
             continue
         kept.append(word)
     return " ".join(kept) if calls or "-S" not in words else None
-
-
-def locked(status: str) -> bool:
-    """Whether ``auditctl -s`` says that rules cannot be changed until the next start."""
-    return re.search(r"^enabled[ =]+2\b", status, re.MULTILINE) is not None
