@@ -174,10 +174,16 @@ def _view(scanned: Scanned, resolution: Resolution | None, places: Sequence[Path
         waived=waived,
         excused=_excused(resolution),
         left_out=scanned.left_out,
-        floor=int(len(selected) * LEAST_SHARE),
+        floor=int(max(len(selected), len(_applied(resolution))) * LEAST_SHARE),
         why_none=why,
     )
     return NodeView(scanned, resolution, judged, baseline)
+
+
+def _applied(resolution: Resolution) -> set[str]:
+    """The rules of all controls that are applied: asked for, whatever a result holds."""
+    release = resolution.target.release
+    return {rule for item in resolution.applied for rule in item.control.rules(release)}
 
 
 def _excused(resolution: Resolution) -> dict[str, str]:

@@ -352,6 +352,16 @@ def test_a_quick_scan_says_what_it_leaves_out(judged, ssh):
     assert "not judged in this scan" in first.seen
 
 
+def test_a_result_of_next_to_nothing_proves_nothing(judged, ssh):
+    ssh.members["results.xml"] = (
+        f'<TestResult {X}><profile idref="xccdf_holdfast_profile_cis_l1_server_el10"/>'
+        '<rule-result idref="a"><result>pass</result></rule-result></TestResult>'
+    ).encode()
+    (only,) = judged().findings
+    assert only.status is Status.UNKNOWN
+    assert "1 rules apply to this node; below" in only.seen
+
+
 def test_a_node_that_gives_no_scan_is_unknown(judged, ssh):
     ssh.status = 255
     (only,) = judged().findings
