@@ -384,6 +384,25 @@ class TestLedAstray:
         assert "secret" not in diffs
         assert "known" in diffs
 
+    def test_a_name_that_is_no_text_is_told_in_a_way_that_ansible_takes(self, system):
+        home = self.loose(system, "/home/a")
+        path = Path(os.fsdecode(os.fsencode(home) + b"/.\xff"))
+        path.touch()
+        path.chmod(0o666)
+        system.user("a:x:4242:4242::/home/a:/bin/bash")
+        mode = {"type": "account", "what": "dotfile_mode", "value": "0740"}
+        arguments = {"controls": [control(mode)], "root": str(system.root)}
+        (path.parent / ".a").write_text("x")
+        (path.parent / ".a").chmod(0o666)
+        (path.parent / ".b").hardlink_to(path.parent / ".a")
+        done = run_module("hardening", arguments)
+        assert len(done["left_alone"]) == 2
+        # Ansible takes a result that has this word for that of a task which did not run.
+        assert "skipped" not in done
+        (told,) = done.changes
+        assert told.endswith(" on /home/a/.\\xff")
+        assert path.stat().st_mode & 0o777 == 0o640
+
     def test_a_user_cannot_write_audit_rules_with_a_files_name(self, system):
         home = self.loose(system, "/home/a")
         system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")

@@ -50,15 +50,28 @@ class Outcome:
             result["holdfast_depends"] = self.depends
         if self.diffs:
             result["diff"] = list(self.diffs)
-        self.module.exit_json(**result)
+        self.module.exit_json(**speakable(result))
 
     def fail(self, what: str, hint: str, **values: Any) -> None:
         """End the module with a failure: what is wrong, and what to do about it."""
         self.module.fail_json(
-            msg="{0} Next: {1}".format(sentence(what), sentence(hint)),
-            holdfast_changes=list(self.changes),
-            **values,
+            msg=speakable("{0} Next: {1}".format(sentence(what), sentence(hint))),
+            **speakable({"holdfast_changes": list(self.changes), **values}),
         )
+
+
+def speakable(value: Any) -> Any:
+    """A value that Ansible takes, whatever bytes a file's name is made of.
+
+    Ansible refuses a whole result for one name that is no UTF-8, and every user can make one.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {speakable(key): speakable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [speakable(item) for item in value]
+    return value
 
 
 def sentence(text: str) -> str:

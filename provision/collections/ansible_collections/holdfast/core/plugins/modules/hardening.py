@@ -154,7 +154,7 @@ not_applicable:
   description: Controls that mean nothing on this node, and why.
   returned: always
   type: dict
-skipped:
+left_alone:
   description: Places that somebody other than root could have prepared, and that were left alone.
   returned: always
   type: list
@@ -231,7 +231,7 @@ def main() -> None:
     values: dict[str, Any] = {
         "waiting": node.waiting,
         "not_applicable": found.not_applicable,
-        "skipped": node.skipped,
+        "left_alone": node.skipped,
     }
     if not module.check_mode:
         if unproven is not None:
