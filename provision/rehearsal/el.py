@@ -66,7 +66,11 @@ def fill(
     Raises:
         HoldfastError: dnf failed, or a package is not signed by a key of the vendor's.
     """
-    wanted = {recipe.el_name(n): entry for n, entry in recipe.repository.items() if entry.roles}
+    wanted = {
+        recipe.el_name(name): entry
+        for name, entry in recipe.repository.items()
+        if entry.roles and (not entry.releases or release in entry.releases)
+    }
     archs = f"{os.uname().machine},noarch"
     run([*_dnf(tree, release, host), "download", "--resolve", "--archlist", archs,
          "--destdir", out, *wanted])  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,14 @@ def write_inventory(
     name: str,
     nodes: Sequence[Node],
     kind: str = "container",
+    *,
     profile: str = "none",
+    waived: Mapping[str, str] | None = None,
 ) -> None:
     """Write the inventory of `nodes` to `path`; secrets and the login key lie beside it.
 
     With a profile the nodes also get the overlay of hosts that serve models, since they do.
+    `waived` says of controls why these nodes do without them.
     """
     hosts = {node.name: _host(node, index, kind) for index, node in enumerate(nodes, start=1)}
     document = {
@@ -39,7 +42,7 @@ def write_inventory(
                 "holdfast_rack": name,
                 "holdfast_stack": "stack.lock.json",
                 "holdfast_profile": profile,
-                **_adopted(profile),
+                **_adopted(profile, waived or {}),
                 "holdfast_waves": {"sizes": [1, 8, 50], "failure_budget": 0},
                 "holdfast_time": {"servers": [network.CONTROLLER], "max_offset_s": 1.0},
                 "holdfast_api_key": "file:secrets/api-key",
@@ -71,11 +74,17 @@ def write_inventory(
     write_whole(path, f"# A rehearsal: simulated nodes on one machine.\n---\n{text}")
 
 
-def _adopted(profile: str) -> dict[str, Any]:
+def _adopted(profile: str, waived: Mapping[str, str]) -> dict[str, Any]:
     if profile == "none":
         return {}
     until = datetime.now(UTC).date() + timedelta(days=ADOPTED_DAYS)
-    return {"holdfast_overlays": [{"name": "gpu_host", "owner": "rehearsal", "expires": until}]}
+    by = {"owner": "rehearsal", "expires": until}
+    found: dict[str, Any] = {"holdfast_overlays": [{"name": "gpu_host", **by}]}
+    if waived:
+        found["holdfast_waivers"] = [
+            {"control": control, "reason": reason, **by} for control, reason in waived.items()
+        ]
+    return found
 
 
 def _host(node: Node, unit: int, kind: str) -> dict[str, Any]:

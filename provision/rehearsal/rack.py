@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -162,14 +162,15 @@ def build(
     try:
         folder.mkdir(parents=True, mode=0o700)
         write_whole(folder / "rehearsal.json", json.dumps(_record(rack), indent=1), mode=0o600)
-        _start(rack, events, profile)
+        waived = recipe.waived.get(profile, {}) if choice.base == "compat" else {}
+        _start(rack, events, profile, waived)
     except BaseException:
         rack.take_down()
         raise
     return rack
 
 
-def _start(rack: Rehearsal, events: EventSink, profile: str) -> None:
+def _start(rack: Rehearsal, events: EventSink, profile: str, waived: Mapping[str, str]) -> None:
     make_secrets(rack.folder / "secrets", rack.nodes)
     login = rack.folder / "secrets/login"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "rehearsal", "-f", login])
@@ -180,7 +181,9 @@ def _start(rack: Rehearsal, events: EventSink, profile: str) -> None:
     made = machine if rack.kind == "vm" else node
     for one in rack.nodes:
         made.create(one, rack.base, peers, login.with_suffix(".pub").read_text())
-    write_inventory(rack.inventory, rack.name, rack.nodes, rack.kind, profile)
+    write_inventory(
+        rack.inventory, rack.name, rack.nodes, rack.kind, profile=profile, waived=waived
+    )
     make_room(len(rack.nodes), events)
     says = f"starting {len(rack.nodes)} nodes"
     events.emit(Event("rehearsal.step", data={"step": "nodes", "state": "start", "says": says}))

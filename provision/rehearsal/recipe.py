@@ -14,10 +14,14 @@ RELEASES = {"9": "9.7", "10": "10.1"}
 
 @dataclass(frozen=True)
 class Wanted:
-    """A package for the repository: which roles install it, and why it is there."""
+    """A package for the repository: which roles install it, and why it is there.
+
+    `releases` are those of EL that have it; empty for all.
+    """
 
     roles: tuple[str, ...]
     reason: str
+    releases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Recipe:
     only: dict[str, tuple[str, ...]]
     scripts: dict[str, str]
     provides: dict[str, tuple[str, ...]]
+    waived: dict[str, dict[str, str]]
     digest_source: bytes
 
     def el_name(self, package: str) -> str:
@@ -54,7 +59,7 @@ def load_recipe() -> Recipe:
         el_base=tuple(data["el_base"]),
         unpacked=dict(data["unpacked"]),
         repository={
-            name: Wanted(tuple(entry["roles"]), entry["reason"])
+            name: Wanted(tuple(entry["roles"]), entry["reason"], tuple(entry.get("releases", ())))
             for name, entry in data["repository"].items()
         },
         el_names=dict(data["el_names"]),
@@ -63,5 +68,6 @@ def load_recipe() -> Recipe:
         only={name: tuple(paths) for name, paths in data["only"].items()},
         scripts=dict(data["scripts"]),
         provides={name: tuple(given) for name, given in data["provides"].items()},
+        waived={name: dict(controls) for name, controls in data["waived"].items()},
         digest_source=text,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from provision.cli import rehearse
 from provision.cli.inputs import load_rack
@@ -17,9 +18,11 @@ from provision.cli.main import main
 from provision.core.events import ListSink, NullSink
 from provision.core.locks import FileLock
 from provision.core.problems import HoldfastError
+from provision.policy.load import load_policy
 from provision.rehearsal import artefacts, inventory, model, rack, repodata
 from provision.rehearsal import node as nodes
 from provision.rehearsal.node import Node
+from provision.rehearsal.recipe import load_recipe
 from provision.rehearsal.secrets import make_secrets
 from tests.unit.rehearsal_support import Commands, engine_archive, node
 
@@ -45,6 +48,19 @@ def test_its_inventory_is_one_that_every_verb_reads(tmp_path, monkeypatch):
     assert served is not None
     assert found.lock.model(served.model).entry == "tiny.gguf"
     assert found.lock.image(served.image, os.uname().machine).digest == image.digest
+
+
+def test_an_inventory_with_a_profile_says_what_the_nodes_do_without(tmp_path):
+    nodes = [node(tmp_path, 1)]
+    make_secrets(tmp_path / "secrets", nodes)
+    waived = load_recipe().waived["stig"]
+    place = tmp_path / "inventory.yml"
+    inventory.write_inventory(place, "hf-000000", nodes, profile="stig", waived=waived)
+    said = yaml.safe_load(place.read_text())["all"]["vars"]
+    assert said["holdfast_profile"] == "stig"
+    assert [one["name"] for one in said["holdfast_overlays"]] == ["gpu_host"]
+    assert {one["control"] for one in said["holdfast_waivers"]} == {*waived}
+    assert {*waived} <= {*load_policy().controls}
 
 
 # -- racks, their owners and their remains ---------------------------------------------------------
@@ -129,7 +145,7 @@ def no_machines(monkeypatch, taken_down):
     monkeypatch.setattr(rack.os, "geteuid", lambda: 0)
     monkeypatch.setattr(rack, "node_base", lambda *args: Path("/base"))
     monkeypatch.setattr(rack, "artefacts", lambda *args: Path("/made"))
-    monkeypatch.setattr(rack, "_start", lambda made, events: [one() for one in todo])
+    monkeypatch.setattr(rack, "_start", lambda made, *asked: [one() for one in todo])
     return todo
 
 
