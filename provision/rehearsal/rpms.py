@@ -139,7 +139,14 @@ def build_rpms(
     parts = [_SPEC.format(batch=batch, payload="w3.zstdio" if compress else "w0.ufdio")]
     for package in packages:
         listing = work / "lists" / package.name
-        listing.write_text("".join(_file_lines(buildroot, package.paths)), encoding="utf-8")
+        lines = list(_file_lines(buildroot, package.paths))
+        if all(" %dir " in line for line in lines):
+            raise fail(
+                "empty-package",
+                f"{package.name} would have no file, and stand for nothing on a node",
+                hint="leave it out, or give it the files that it stands for",
+            )
+        listing.write_text("".join(lines), encoding="utf-8")
         parts.append(
             _PACKAGE.format(
                 name=package.name,

@@ -89,6 +89,12 @@ def test_a_built_rpm_is_what_was_described(tree, tmp_path):
     assert (tree / "usr/bin/hello").read_text() == "usr/bin/hello"
 
 
+def test_a_name_without_a_file_is_no_package(tree, tmp_path):
+    nothing = replace(PACKAGE, paths=("/usr", "/gone"))
+    with pytest.raises(HoldfastError, match="hello-el would have no file"):
+        build_rpms("t", [nothing], tree, tmp_path / "out", major="10", compress=True)
+
+
 def test_a_failed_build_says_what_rpmbuild_said(tree, tmp_path):
     bad = replace(PACKAGE, requires=("a > b > c",))
     with pytest.raises(HoldfastError, match="rpmbuild failed"):
