@@ -1,0 +1,182 @@
+"""Between two logins: in which order things happen, and what happens when one does not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+
+from tests.unit.roles_support import plugin
+
+access = plugin("action", "access")
+SHARED = "-C -o ControlMaster=auto -o ControlPersist=60s"
+CHANGE = {"changed": True, "holdfast_changes": ["set MaxAuthTries 4"]}
+
+
+class Connection:
+    """An SSH connection: its options, and how many are shared."""
+
+    become = SimpleNamespace(get_option=lambda name: None)
+    _shell = SimpleNamespace(tmpdir="made already")
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {"ssh_args": SHARED, "remote_user": "rack"}
+
+    def get_option(self, name):
+        return self.options[name]
+
+    def set_option(self, name, value):
+        self.options[name] = value
+
+
+class Node(access.ActionModule):
+    """The action, with a node that answers as a test wants."""
+
+    def __init__(self, *, check: bool = False, **args: Any) -> None:
+        self._task = SimpleNamespace(
+            args={"controls": [], "deadline": 60, **args},
+            check_mode=check,
+            async_val=0,
+            action="holdfast.core.access",
+        )
+        self._connection = Connection()
+        self._play_context = SimpleNamespace(remote_user="rack")
+        self.did: list[str] = []
+        self.logins: list[Any] = []
+        self.kept: list[Any] = [{"kept": True}]
+        self.undone: Any = {"changed": True}
+        self.look: dict[str, Any] = CHANGE
+        self.applied: dict[str, Any] = CHANGE
+
+    def go(self) -> dict[str, Any]:
+        return self.run(task_vars={})
+
+    def _fresh_now(self) -> str:
+        return "" if self._connection.get_option("ssh_args") == SHARED else " (fresh)"
+
+    def _low_level_execute_command(self, command, *more, **given):
+        self.did.append("login" + self._fresh_now())
+        answer = self.logins.pop(0) if self.logins else 0
+        if isinstance(answer, Exception):
+            raise answer
+        return {"rc": 0, "stdout": f"{answer}\n", "stderr": ""}
+
+    def _execute_module(self, module_name, module_args, task_vars=None):
+        short = module_name.rpartition(".")[2]
+        what = module_args.get("state", "look" if self._task.check_mode else "apply")
+        self.did.append(f"{short} {what}{self._fresh_now()}")
+        self.arguments = module_args
+        if short == "hardening":
+            return dict(self.look if self._task.check_mode else self.applied)
+        answer = self.undone if what == "undone" else self.kept.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    waited = []
+    monkeypatch.setattr(access.time, "sleep", waited.append)
+    return waited
+
+
+def test_a_change_lies_between_two_fresh_logins():
+    node = Node()
+    done = node.go()
+    assert done["holdfast_changes"] == ["set MaxAuthTries 4"]
+    assert node.did == [
+        "hardening look",
+        "login (fresh)",
+        "hardening apply",
+        "hardening_guard kept (fresh)",
+    ]
+    assert node._connection.get_option("ssh_args") == SHARED
+
+
+def test_nothing_to_change_is_one_look():
+    node = Node()
+    node.look = {"changed": False}
+    assert node.go() == {"changed": False}
+    assert node.did == ["hardening look"]
+
+
+def test_a_plan_only_looks_and_says_how_the_node_is_reached():
+    node = Node(check=True)
+    assert node.go()["changed"]
+    assert node.did == ["hardening look"]
+    assert node.arguments["guard"] == {
+        "user": "rack",
+        "become": True,
+        "become_password": False,
+        "password": False,
+        "port": 22,
+    }
+
+
+def test_a_refusal_ends_it():
+    node = Node()
+    node.look = {"failed": True, "msg": "the inventory logs in as root"}
+    assert node.go()["msg"] == "the inventory logs in as root"
+    assert node.did == ["hardening look"]
+
+
+@pytest.mark.parametrize("answer", [AnsibleConnectionFailure("Permission denied"), 1000])
+def test_without_a_second_login_nothing_is_changed(answer):
+    node = Node()
+    node.logins = [answer]
+    done = node.go()
+    assert done["failed"]
+    assert done["msg"].startswith("nothing was changed, because a second login failed already")
+    assert "hardening apply" not in node.did
+
+
+def test_a_pass_that_failed_has_put_itself_back():
+    node = Node()
+    node.applied = {"failed": True, "msg": "no; all was put back"}
+    assert node.go()["msg"] == "no; all was put back"
+    assert node.did[-1] == "hardening apply"
+
+
+def test_a_login_that_needs_a_moment_is_tried_again(no_waiting):
+    node = Node()
+    node.kept = [AnsibleConnectionFailure("refused"), {"kept": True}]
+    assert node.go()["changed"]
+    assert no_waiting == [access.PAUSE]
+
+
+def test_when_the_login_fails_the_change_is_put_back_over_the_open_connection(no_waiting):
+    node = Node()
+    node.kept = [AnsibleConnectionFailure("Permission denied")] * access.TRIES
+    done = node.go()
+    assert done["failed"]
+    assert "Permission denied); it was put back at once, and a login works again" in done["msg"]
+    assert node.did[-2:] == ["hardening_guard undone", "login (fresh)"]
+    assert max(no_waiting) == access.PAUSE
+
+
+def test_when_that_is_gone_too_the_node_is_waited_for(no_waiting):
+    node = Node()
+    node.kept = [AnsibleConnectionFailure("refused")] * access.TRIES
+    node.undone = AnsibleConnectionFailure("refused")
+    done = node.go()
+    assert "the node put it back by itself, and a login works again" in done["msg"]
+    assert 50 < max(no_waiting) <= 60 + access.PAUSE
+
+
+def test_an_undo_that_had_begun_is_no_success():
+    node = Node()
+    node.kept = [{"kept": False, "armed": ""}]
+    assert "the undo had begun already" in node.go()["msg"]
+
+
+def test_an_image_proves_no_login():
+    node = Node(offline=True)
+    node.go()
+    assert node.did == ["hardening look", "hardening apply"]
+
+
+def test_an_option_that_nobody_knows_is_refused():
+    assert "unknown option colour" in Node(colour="green").go()["msg"]
