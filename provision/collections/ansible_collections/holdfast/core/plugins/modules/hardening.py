@@ -154,6 +154,10 @@ not_applicable:
   description: Controls that mean nothing on this node, and why.
   returned: always
   type: dict
+seconds:
+  description: How long this took on the node, without Python's own start.
+  returned: always
+  type: float
 left_alone:
   description: Places that somebody other than root could have prepared, and that were left alone.
   returned: always
@@ -208,6 +212,7 @@ def labeller(module: Any) -> Any:
 
 def main() -> None:
     """Run the module."""
+    begun = time.monotonic()
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     outcome = Outcome(module)
     params = module.params
@@ -239,7 +244,7 @@ def main() -> None:
         if found.announce() or node.notes:
             values["journal"] = write(outcome, found, params, guard)
         found.end(older)
-    outcome.exit(**values)
+    outcome.exit(seconds=round(time.monotonic() - begun, 3), **values)
 
 
 def adopt(outcome: Outcome, guard: Guard) -> dict[str, Any] | None:
