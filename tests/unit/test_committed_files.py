@@ -23,7 +23,7 @@ REGISTRIES = (
     "hugging" + "face.co",
 )
 MACHINE_PATHS = re.compile(
-    r"(?<![\w.-])/(?:work/(?:main|shared)|opt/pypi|opt/wheels|home/(?!(?:ann|open|rack|robot)\b)[a-z]+|root/\.pyenv)\b"
+    r"(?<![\w.-])/(?:work/(?:main|shared)|opt/pypi|opt/wheels|home/(?!(?:a|ann|open|rack|robot)\b)[a-z]+|root/\.pyenv)\b"
 )
 LOOSE_ENDS = re.compile(
     r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|# *no" + r"qa|type: *ig" + r"nore"
