@@ -59,12 +59,30 @@ def read_policy(
     folders: Sequence[Path] = (), *, ours: bool = True
 ) -> tuple[Policy | None, list[Problem]]:
     """What `load_policy` reads, or None and all problems in reading order."""
+    shipped = our_files() if ours else []
+    if folders:
+        return _read(shipped, folders)
+    policy, problems = _unchanged(tuple((path, name, _stamp(path)) for path, name in shipped))
+    return policy, list(problems)
+
+
+@cache
+def _unchanged(
+    files: tuple[tuple[Path, str, tuple[int, int]], ...],
+) -> tuple[Policy | None, tuple[Problem, ...]]:
+    """What the shipped files say; a run, its plan and its verdict all ask for it."""
+    policy, problems = _read([(path, name) for path, name, _ in files], ())
+    return policy, tuple(problems)
+
+
+def _read(
+    shipped: Sequence[tuple[Path, str]], folders: Sequence[Path]
+) -> tuple[Policy | None, list[Problem]]:
     from provision.policy.consistency import misfits
 
     reader = _Reader()
-    if ours:
-        for path, name in our_files():
-            reader.read(path, name)
+    for path, name in shipped:
+        reader.read(path, name)
     for folder in folders:
         for path in reader.site_files(folder):
             reader.read(path, str(path))
