@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from provision.core.exitcodes import ExitCode
+
+WHOLE = re.compile(r"manual-[A-Za-z0-9-]+|\d{8}T\d{6}Z-[0-9a-f]{6}")
+"""A run's whole name, which nodes may know where this machine does not."""
 
 
 def configure(actions: Any) -> None:
@@ -49,7 +53,8 @@ def run(args: argparse.Namespace) -> ExitCode:
 
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
-    to = find_run(args.to, rack.name).run
+    # A plain ansible-playbook leaves journals on nodes and no run here; so does another controller.
+    to = args.to if WHOLE.fullmatch(args.to) else find_run(args.to, rack.name).run
     require_places(events=args.events)
     request = Request(rack, "restore", typed_command(), args.break_lock, policy=inputs.policy)
     with (

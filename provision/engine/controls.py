@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 from provision.core.files import write_whole
 from provision.core.problems import fail
-from provision.policy.judge import selection_of, targets_of, traits_of
+from provision.policy.judge import TRAITS, selection_of, targets_of, traits_of
 from provision.policy.load import Policy
-from provision.policy.model import Release
+from provision.policy.model import KINDS, RELEASES, Release
 from provision.policy.resolve import NONE, Target, resolve
 from provision.rack.model import Node, Rack
 
@@ -55,10 +55,19 @@ def write_controls(rack: Rack, policy: Policy, folder: Path) -> dict[str, dict[s
 
 
 def digest(rack: Rack, policy: Policy) -> str | None:
-    """The sha256 of all that the nodes of a rack get; None without a profile."""
+    """The sha256 of all that nodes can get of a rack's profile; None without one.
+
+    It is of every kind of node, so that it stays the same for a part of the rack.
+    """
     if rack.profile == NONE:
         return None
-    body = [[t.release, t.kind, sorted(t.traits), c] for t, c in _rendered(rack, policy).items()]
+    selection = selection_of(rack)
+    body = [
+        resolve(policy, selection, Target(release, kind, traits)).rendered()
+        for release in RELEASES
+        for kind in KINDS
+        for traits in (frozenset[str](), frozenset(TRAITS))
+    ]
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

@@ -52,7 +52,8 @@ def test_a_rack_without_a_profile_has_none(tmp_path, policy):
 
 def test_the_digest_follows_what_nodes_get(hardened, policy):
     before = digest(hardened, policy)
-    assert digest(hardened, policy) == before
+    part = hardened.model_copy(update={"nodes": hardened.nodes[:1]})
+    assert digest(part, policy) == before, "a resume may be for some nodes only"
     waiver = Waiver.model_validate(
         {
             "control": "sshd-no-root-login",

@@ -264,6 +264,16 @@ class TestRestore:
         self.module(system, "r1", force=True)
         assert snapshot(system.root) == before
 
+    def test_a_folder_of_ours_with_something_else_in_it_stays(self, system):
+        run = Run(system, [control(content("/etc/deep/new"))])
+        run.commit()
+        system.write("/etc/deep/mine", "m")
+        report = run.undo()
+        assert report.left == ["/etc/deep: something else is in it now"]
+        assert report.wrong == []
+        assert system.read("/etc/deep/mine") == "m"
+        assert not system.path("/etc/deep/new").exists()
+
     def test_a_damaged_copy_is_refused_and_the_rest_goes_on(self, system):
         self.three_runs(system)
         (first, *_) = journal.entries(str(system.path("/var/lib/holdfast/hardening")))

@@ -532,6 +532,9 @@ def undo(
         try:
             put_back(tree, folder, entry, report)
         except (OSError, Command) as error:
+            if getattr(error, "errno", None) == errno.ENOTEMPTY:
+                report.left.append("{0}: something else is in it now".format(entry["path"]))
+                continue
             report.wrong.append("{0}: {1}".format(entry["path"], error))
     for act in reversed(body["acts"]):
         if offline or not act["undo"]:
