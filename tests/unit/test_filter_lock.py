@@ -58,6 +58,7 @@ BODY = {
 def test_packages_are_those_of_the_role_release_and_architecture():
     assert [p["name"] for p in lock.lock_packages(BODY, "base", "10", "x86_64")] == ["a"]
     assert [p["name"] for p in lock.lock_locked(BODY, 10, "x86_64")] == ["a", "b"]
+    assert lock.lock_installed(BODY, ["base", "none"], "10", "x86_64") == ["a"]
 
 
 def test_repositories_get_their_address_and_one_variable_overrides_it():

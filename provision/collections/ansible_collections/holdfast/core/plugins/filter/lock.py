@@ -21,7 +21,7 @@ version_added: 0.1.0
 description:
   - C(lock_packages) gives the packages of a role, C(lock_locked) every package of a release,
     C(lock_keys) the signing keys, C(lock_repositories) the repositories with their addresses,
-    C(lock_installed) the names of what roles install, C(lock_image) one image, C(lock_model) one
+    C(lock_installed) the names of what some roles install, C(lock_image) one image, C(lock_model) one
     model, C(lock_summary) the lock's name and digest.
 options: {}
 """
@@ -80,9 +80,10 @@ def lock_packages(lock: Any, role: str, el: Any, arch: str) -> list[dict[str, An
     return [p for p in lock_locked(lock, el, arch) if role in p.get("roles", [])]
 
 
-def lock_installed(lock: Any, el: Any, arch: str) -> list[str]:
-    """Names of the packages that any role installs."""
-    return sorted({str(p["name"]) for p in lock_locked(lock, el, arch) if p.get("roles")})
+def lock_installed(lock: Any, roles: list[str], el: Any, arch: str) -> list[str]:
+    """Names of the packages that some roles install."""
+    packages = [p for role in roles for p in lock_packages(lock, role, el, arch)]
+    return sorted({str(p["name"]) for p in packages})
 
 
 def lock_keys(lock: Any, el: Any, arch: str) -> list[dict[str, str]]:

@@ -53,7 +53,8 @@ class Pass:
         self._check(controls)
         if self.wrong:
             return
-        self.node.ask_packages(_packages(mine))
+        self.node.ask_packages([*_packages(mine), *self.node.pending])
+        self.node.depends += self.node.missing()
         types = {resource["type"] for c in mine for resource in c.get("resources", [])}
         others = _others(controls, self.phase)
         self.node.shared["audit keys"] = _audit_keys(controls)

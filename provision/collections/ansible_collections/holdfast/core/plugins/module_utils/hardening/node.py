@@ -242,6 +242,10 @@ class Node:
         there = set(out.split("\n"))
         self._packages.update({name: name in there for name in wanted})
 
+    def missing(self) -> list[str]:
+        """Packages that an earlier task would have installed by now."""
+        return sorted(name for name in self.pending if not self._packages.get(name))
+
     def has_unit(self, name: str) -> bool:
         """Whether there is a systemd unit of this name."""
         folders = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
