@@ -21,8 +21,8 @@ version_added: 0.1.0
 description:
   - C(lock_packages) gives the packages of a role, C(lock_locked) every package of a release,
     C(lock_keys) the signing keys, C(lock_repositories) the repositories with their addresses,
-    C(lock_installed) the names of what some roles install, C(lock_image) one image, C(lock_model) one
-    model, C(lock_summary) the lock's name and digest.
+    C(lock_installed) the names of what some roles install, C(lock_image) one image,
+    C(lock_model) one model, C(lock_summary) the lock's name and digest.
 options: {}
 """
 
