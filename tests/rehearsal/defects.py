@@ -53,7 +53,8 @@ class Round:
 def edited(path: str, script: str, *checks: str) -> Defect:
     """A file changed by a sed script, and put back with its time."""
     copy = f"/root/{path.replace('/', '_')}"
-    plant = f"cp -p --no-dereference {path} {copy}; sed -i --follow-symlinks '{script}' {path}"
+    # A copy of the link itself, as os-release is one, would be emptied by putting it back.
+    plant = f"cp -pL {path} {copy}; sed -i --follow-symlinks '{script}' {path}"
     return Defect(plant, f"cat {copy} > {path}; touch -r {copy} {path}", checks)
 
 
