@@ -140,10 +140,9 @@ def _with_releases(rack: Rack, ssh: SshSettings, sights: dict[str, Sight]) -> di
 def _release_name(rack: Rack, ssh: SshSettings, name: str) -> str | None:
     node = rack.node(name)
     argv = ["ssh", *ssh.arguments(rack, node), node.address, _RELEASE_COMMAND]
+    limit = ssh.seconds(node) + 10
     try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=ssh.connect_timeout_s + 10, check=False
-        )
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=limit, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip()[:100] or None

@@ -124,7 +124,7 @@ class Restarter:
     def _mark(self, name: str) -> str | None:
         node = self.rack.node(name)
         argv = ["ssh", *self.ssh.arguments(self.rack, node), node.address, _MARK]
-        limit = self.ssh.connect_timeout_s + 5
+        limit = self.ssh.seconds(node) + 5
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=limit, check=False)
         except (OSError, subprocess.TimeoutExpired):

@@ -152,6 +152,7 @@ def _draft(declaration: Declaration, host: Host) -> Draft:
         address=connection.value("ansible_host") or host.name,
         port=connection.port,
         user=connection.value("ansible_user"),
+        connect_timeout_s=connection.value("ansible_ssh_timeout"),
         private_key=connection.private_key,
         ssh_args=connection.arguments,
         groups=tuple(sorted(groups)),

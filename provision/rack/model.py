@@ -214,6 +214,7 @@ class Node(Model):
     user: str | None = None
     private_key: Path | None = None
     ssh_args: tuple[str, ...] = ()
+    connect_timeout_s: int | None = None
     groups: tuple[str, ...] = ()
     kind: Kind = "metal"
     position: Position | None = None

@@ -15,17 +15,22 @@ class SshSettings:
     """What all SSH calls of a run share.
 
     `known_hosts` was written by `write_known_hosts`; `connect_timeout_s` is how long a node may
-    take to answer; `control_dir` holds sockets of shared connections, none when absent (the path
-    must be short: a socket's path has at most 108 bytes).
+    take to answer where the inventory does not say so of the node; `control_dir` holds sockets of
+    shared connections, none when absent (the path must be short: a socket's path has at most 108
+    bytes).
     """
 
     known_hosts: Path
     connect_timeout_s: int = 10
     control_dir: Path | None = None
 
+    def seconds(self, node: Node) -> int:
+        """How long `node` may take to answer."""
+        return node.connect_timeout_s or self.connect_timeout_s
+
     def arguments(self, rack: Rack, node: Node) -> list[str]:
         """Options of `ssh` for `node`, without the program and the address."""
-        options = [f"ConnectTimeout={self.connect_timeout_s}"]
+        options = [f"ConnectTimeout={self.seconds(node)}"]
         if self.control_dir is not None:
             options += [
                 "ControlMaster=auto",

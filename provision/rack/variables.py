@@ -256,12 +256,13 @@ class ConnectionVariable:
         return TypeAdapter(self.type)
 
 
-def _port(value: Any) -> Any:
+def _digits(value: Any) -> Any:
     # Ansible takes "22" for 22, and INI users write it so.
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
-SshPort = Annotated[int, BeforeValidator(_port), Field(ge=1, le=65535)]
+SshPort = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65535)]
+Seconds = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=600)]
 Address = Annotated[str, AfterValidator(formats.address)]
 
 CONNECTION: dict[str, ConnectionVariable] = {
@@ -270,6 +271,9 @@ CONNECTION: dict[str, ConnectionVariable] = {
         ConnectionVariable("ansible_host", Address, "Address of the node."),
         ConnectionVariable("ansible_port", SshPort, "Its SSH port."),
         ConnectionVariable("ansible_user", Text, "Who logs in."),
+        ConnectionVariable(
+            "ansible_ssh_timeout", Seconds, "Seconds until a connection must stand."
+        ),
         ConnectionVariable("ansible_ssh_private_key_file", File, "Key to log in with."),
         ConnectionVariable("ansible_ssh_common_args", str, "More arguments of ssh."),
         ConnectionVariable("ansible_ssh_extra_args", str, "More arguments of ssh."),

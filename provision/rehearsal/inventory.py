@@ -88,8 +88,11 @@ def _adopted(profile: str, waived: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _host(node: Node, unit: int, kind: str) -> dict[str, Any]:
+    # An emulated machine may be busy with itself for longer than a dead one is waited for.
+    slow = {"ansible_ssh_timeout": 120} if kind == "vm" else {}
     return {
         "ansible_host": node.address,
+        **slow,
         "holdfast_kind": kind,
         "holdfast_position": {"unit": unit, "height": 1},
         "holdfast_host_keys": [node.host_key],

@@ -94,7 +94,8 @@ WAYS = (
     Way("no keys", (sshd("PubkeyAuthentication", "no"),), "refused", "pubkeyauthentication no"),
     Way(
         "a key and a password that nobody has",
-        (sshd("AuthenticationMethods", "publickey,password"),),
+        # The server takes the method only where it takes passwords at all.
+        (sshd("PasswordAuthentication", "yes"), sshd("AuthenticationMethods", "publickey,password")),
         "refused",
         "authenticationmethods publickey,password",
     ),
@@ -127,7 +128,10 @@ WAYS = (
     ),
     Way(
         "no rule for sudo at all",
-        ({"type": "line", "path": SUDOERS, "match": r"^rack\b", "state": "absent"},),
+        (
+            {"type": "line", "path": SUDOERS, "match": r"^rack\b", "state": "absent"},
+            {"type": "line", "path": "/etc/sudoers", "match": r"^%wheel\b", "state": "absent"},
+        ),
         "refused",
         "would not become root any more",
     ),

@@ -222,8 +222,31 @@ def main() -> None:
     found = Pass(node, params["phase"])
     home = params["home"] if params["root"] == "/" else params["root"] + params["home"]
     guard = Guard(home, node.tree)
+    if not params["offline"]:
+        finish(outcome, guard)
+    with contextlib.ExitStack() as turn:
+        if not module.check_mode and os.path.isdir(home):
+            # A pass whose controller died may still be writing: what is seen before its end is
+            # not what it leaves.
+            turn.enter_context(alone(home))
+        values = work(outcome, found, params, guard, turn)
+    outcome.exit(seconds=round(time.monotonic() - begun, 3), **values)
+
+
+def work(
+    outcome: Outcome,
+    found: Pass,
+    params: dict[str, Any],
+    guard: Guard,
+    turn: contextlib.ExitStack,
+) -> dict[str, Any]:
+    """Look, announce and, outside check mode, write; what the task returns.
+
+    `turn` is held until nobody may be in between any more.
+    """
+    node = found.node
     unproven = None if params["offline"] else adopt(outcome, guard)
-    older = look(outcome, found, params, home)
+    older = look(outcome, found, params, guard.home)
     for change in found.announce():
         outcome.add(change)
     for path, before, after in found.diffs():
@@ -238,13 +261,25 @@ def main() -> None:
         "not_applicable": found.not_applicable,
         "left_alone": node.skipped,
     }
-    if not module.check_mode:
+    if not outcome.check_mode:
         if unproven is not None:
             keep(outcome, guard)
         if found.announce() or node.notes:
-            values["journal"] = write(outcome, found, params, guard)
+            values["journal"] = write(outcome, found, params, guard, turn)
         found.end(older)
-    outcome.exit(seconds=round(time.monotonic() - begun, 3), **values)
+    return values
+
+
+def finish(outcome: Outcome, guard: Guard) -> None:
+    """Wait for an undo that runs, and bring one to its end that was killed."""
+    armed = guard.armed()
+    if armed is None or not armed["firing"] or outcome.check_mode:
+        return
+    guard.fire()
+    outcome.fail(
+        "the access changes of run {0} were put back: no login proved them".format(armed["run"]),
+        "run this again",
+    )
 
 
 def adopt(outcome: Outcome, guard: Guard) -> dict[str, Any] | None:
@@ -252,15 +287,6 @@ def adopt(outcome: Outcome, guard: Guard) -> dict[str, Any] | None:
     armed = guard.armed()
     if armed is None:
         return None
-    if armed["firing"] and not outcome.check_mode:
-        # It waits for an undo that runs, and brings one to its end that was killed.
-        guard.fire()
-        outcome.fail(
-            "the access changes of run {0} were put back: no login proved them".format(
-                armed["run"]
-            ),
-            "run this again",
-        )
     left = max(0, int(armed.get("deadline", 0) - time.time()))
     if armed["firing"] or logged_in() <= armed["at"]:
         outcome.fail(
@@ -308,24 +334,29 @@ def reached(given: dict[str, Any] | None) -> Reached | None:
     return Reached({"user": user, "become_password": True}) if user else None
 
 
-def write(outcome: Outcome, found: Pass, params: dict[str, Any], guard: Guard) -> str:
+def write(
+    outcome: Outcome,
+    found: Pass,
+    params: dict[str, Any],
+    guard: Guard,
+    turn: contextlib.ExitStack,
+) -> str:
     """Carry out what was announced; on a failure put everything back."""
     run = params["run"] or time.strftime("manual-%Y%m%dT%H%M%SZ", time.gmtime())
     seconds = params["deadline"]
-
-    waits = contextlib.ExitStack()
+    first = not os.path.isdir(guard.home)
 
     def arm(entry: journal.Entry) -> None:
         if seconds:
             # The undo waits for the end of this pass, or of this process.
-            waits.enter_context(alone(guard.home))
+            if first:
+                turn.enter_context(alone(guard.home))
             guard.arm(entry, seconds)
 
     def commit() -> list[str]:
         return found.commit(guard.home, run, labeller(outcome.module), arm)
 
-    with waits:
-        return carry_out(outcome, found, params, guard, commit)
+    return carry_out(outcome, found, params, guard, commit)
 
 
 def carry_out(
