@@ -95,7 +95,10 @@ WAYS = (
     Way(
         "a key and a password that nobody has",
         # The server takes the method only where it takes passwords at all.
-        (sshd("PasswordAuthentication", "yes"), sshd("AuthenticationMethods", "publickey,password")),
+        (
+            sshd("PasswordAuthentication", "yes"),
+            sshd("AuthenticationMethods", "publickey,password"),
+        ),
         "refused",
         "authenticationmethods publickey,password",
     ),
