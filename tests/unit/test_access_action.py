@@ -48,7 +48,7 @@ class Node(access.ActionModule):
         self.kept: list[Any] = [{"kept": True}]
         self.undone: Any = {"changed": True}
         self.look: dict[str, Any] = CHANGE
-        self.applied: dict[str, Any] = CHANGE
+        self.applied: dict[str, Any] = {**CHANGE, "journal": "/var/lib/holdfast/hardening/1/access"}
 
     def go(self) -> dict[str, Any]:
         return self.run(task_vars={})
@@ -94,6 +94,13 @@ def test_a_change_lies_between_two_fresh_logins():
         "hardening_guard kept (fresh)",
     ]
     assert node._connection.get_option("ssh_args") == SHARED
+
+
+def test_what_only_keeps_an_earlier_change_armed_nothing():
+    node = Node()
+    node.applied = {"changed": True, "holdfast_changes": ["keep the access changes of run 1"]}
+    assert node.go() == node.applied
+    assert node.did == ["hardening look", "login (fresh)", "hardening apply"]
 
 
 def test_nothing_to_change_is_one_look():

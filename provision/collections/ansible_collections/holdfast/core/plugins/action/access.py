@@ -54,7 +54,9 @@ class ActionModule(ActionBase):
         deadline = int(args.get("deadline") or DEADLINE)
         began = time.monotonic()
         done = self._module("holdfast.core.hardening", {**given, "deadline": deadline}, task_vars)
-        if done.get("failed") or not done.get("changed"):
+        if done.get("failed") or not done.get("journal"):
+            # Nothing was written, so nothing is armed; keeping an earlier run's changes, which
+            # this very login proves, is a change too.
             return done
         problem = self._keep(task_vars)
         if problem is None:
