@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -14,19 +13,11 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-PATH = Path(__file__).parents[2] / (
-    "provision/collections/ansible_collections/holdfast/core/plugins/modules/node_lock.py"
-)
+from tests.unit.roles_support import ROOT, plugin
 
-
-def load():
-    spec = importlib.util.spec_from_file_location("node_lock_under_test", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-lock = load()
+lock = plugin("modules", "node_lock")
+processes = plugin("module_utils", "processes")
+AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="processes of others need root")
 
 
 @pytest.fixture
@@ -45,7 +36,9 @@ def params(root, run="r1", **given):
     return {**known, **given}
 
 
-def process(proc, pid, parent, words, *, state="S", start=100, environ=b"", stdin="pipe:[1]"):
+def process(
+    proc, pid, parent, words, *, state="S", start=100, environ=b"", stdin="pipe:[1]", uids=(0,) * 4
+):
     folder = proc / str(pid)
     (folder / "fd").mkdir(parents=True)
     rest = ["0"] * 16 + [str(start), "0"]
@@ -55,6 +48,8 @@ def process(proc, pid, parent, words, *, state="S", start=100, environ=b"", stdi
     (folder / "cmdline").write_bytes(b"\0".join(w.encode() for w in words) + b"\0")
     (folder / "environ").write_bytes(environ)
     (folder / "fd" / "0").symlink_to(stdin)
+    (folder / "status").write_text("Name:\tx\nUid:\t" + "\t".join(map(str, uids)) + "\n")
+    return folder
 
 
 def history(root):
@@ -68,7 +63,8 @@ def test_taken_again_by_the_same_run_is_no_change(tmp_path, proc):
     assert left == []
     assert holder["run"] == "r1"
     path = tmp_path / "run/holdfast/lock.json"
-    assert set(json.loads(path.read_text())) == {"run", "controller", "pid", "since", "command"}
+    said = json.loads(path.read_text())
+    assert set(said) == {"run", "controller", "pid", "since", "command", "users"}
     changed, again, _ = lock.acquire(params(tmp_path, pid=8), False, proc)
     assert not changed
     assert again["pid"] == 7
@@ -144,11 +140,90 @@ def test_modules_of_an_earlier_run_are_found_with_all_they_started(proc):
     assert 12 not in [e["pid"] for e in lock.left_behind(str(proc), own)]
 
 
+ALICE, ROBOT, ANN = 1001, 1002, 1003
+MODULE = ["/usr/bin/python3", "/home/a/.ansible/tmp/ansible-tmp-1/AnsiballZ_x.py"]
+
+
+class TestWhoCounts:
+    """Everybody may give a process any name; only some of them may keep a node locked by it."""
+
+    def pids(self, proc, own=(), users=()):
+        return [entry["pid"] for entry in lock.left_behind(str(proc), set(own), users)]
+
+    @pytest.mark.parametrize("uids", [(ALICE,) * 4, (0, ALICE, 0, 0), (ALICE, 0, 0, 0)])
+    def test_a_local_user_keeps_nobody_from_the_node(self, tmp_path, proc, uids):
+        process(proc, 10, 1, MODULE, uids=uids)
+        process(proc, 11, 1, ["/bin/sh", "-c", "/usr/bin/python3 && sleep 0"], uids=uids)
+        process(proc, 12, 1, ["/usr/bin/python3"], environ=SSH, uids=uids)
+        process(proc, 13, 1, ["sh", "-c", "echo BECOME-SUCCESS-x"], uids=uids)
+        assert lock.acquire(params(tmp_path), False, proc)[2] == []
+        assert lock.release(params(tmp_path), False, proc)[0]
+
+    def test_who_we_log_in_as_counts(self, proc):
+        process(proc, 5, 1, ["sshd-session: robot"], uids=(ROBOT,) * 4)
+        process(proc, 6, 5, ["python3"])
+        process(proc, 10, 1, MODULE, uids=(ROBOT,) * 4)
+        process(proc, 11, 1, MODULE, uids=(ALICE,) * 4)
+        assert self.pids(proc) == []
+        assert self.pids(proc, own=(5, 6)) == [10]
+
+    def test_so_does_who_the_run_was_that_holds_the_node(self, tmp_path, proc):
+        lock.acquire(params(tmp_path), False, proc)
+        path = tmp_path / "run/holdfast/lock.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "users": [0, ANN]}))
+        process(proc, 10, 1, MODULE, uids=(ANN,) * 4)
+        process(proc, 11, 1, MODULE, uids=(ALICE,) * 4)
+        with pytest.raises(lock.Refused, match=r"still work.*: 10 ") as refused:
+            lock.acquire(params(tmp_path, "r2", takeover="r1"), False, proc)
+        assert "11 (" not in str(refused.value)
+
+    def test_what_a_module_started_counts_whoever_it_runs_as(self, proc):
+        process(proc, 10, 1, MODULE)
+        process(proc, 11, 10, ["dnf"])
+        process(proc, 12, 11, ["scriptlet"], uids=(ALICE,) * 4)
+        assert self.pids(proc) == [10, 11, 12]
+
+    def test_a_set_uid_program_has_words_of_whoever_called_it(self, tmp_path, proc):
+        sudo = tmp_path / "sudo"
+        sudo.touch()
+        sudo.chmod(0o4755)
+        (process(proc, 10, 1, ["sudo", "AnsiballZ_"]) / "exe").symlink_to(sudo)
+        assert self.pids(proc) == []
+        process(proc, 11, 10, ["/bin/sh", "-c", "echo BECOME-SUCCESS-abc ; /usr/bin/python3"])
+        assert self.pids(proc) == [11]
+
+    def test_so_has_a_container_of_its_image(self, proc):
+        for pid, space in ((10, 1), (11, 2), ("self", 1)):
+            folder = process(proc, pid, 1, MODULE) if pid != "self" else proc / pid
+            (folder / "ns").mkdir(parents=True)
+            (folder / "ns/pid").symlink_to(f"pid:[{space}]")
+        assert self.pids(proc) == [10]
+
+    def test_what_ended_meanwhile_counts_for_nobody(self, proc):
+        (process(proc, 10, 1, MODULE) / "status").unlink()
+        assert self.pids(proc) == []
+
+    @AS_ROOT
+    def test_a_real_one(self):
+        own = processes.ancestors("/proc", os.getpid())
+        children = [
+            subprocess.Popen(["AnsiballZ_x", "60"], executable="/bin/sleep", user=user)
+            for user in (65534, None)
+        ]
+        try:
+            found = [entry["pid"] for entry in lock.left_behind("/proc", own)]
+            assert [child.pid in found for child in children] == [False, True]
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
+
+
 def test_ancestors_are_our_own(proc):
     process(proc, 1, 0, ["init"])
     process(proc, 10, 1, ["sh"])
     process(proc, 11, 10, ["python3"])
-    assert lock.ancestors(str(proc), 11) == {11, 10, 1}
+    assert processes.ancestors(str(proc), 11) == {11, 10, 1}
 
 
 def test_a_lock_is_not_given_back_while_modules_work(tmp_path, proc):
@@ -169,7 +244,7 @@ def test_a_new_run_waits_and_gives_up_without_the_lock(tmp_path, proc):
 def test_waiting_is_bounded():
     ticks = iter(range(100))
     seen = []
-    left = lock.wait_for_end(lambda: [1], 5, seen.append, lambda: next(ticks))
+    left = processes.wait_for_end(lambda: [1], 5, seen.append, lambda: next(ticks))
     assert left == [1]
     assert len(seen) <= 6
 
@@ -186,9 +261,9 @@ def test_a_resume_ends_what_was_left_behind(tmp_path):
                 break
             time.sleep(0.1)
         entry = next(e for e in found if e["pid"] == child.pid)
-        lock.signal_process("/proc", dict(entry, start=1), signal.SIGTERM)
+        processes.signal_process("/proc", dict(entry, start=1), signal.SIGTERM)
         assert child.poll() is None, "another process with the same number is left alone"
-        lock.signal_process("/proc", entry, signal.SIGTERM)
+        processes.signal_process("/proc", entry, signal.SIGTERM)
         assert child.wait(timeout=10) == -signal.SIGTERM
     finally:
         child.kill()
@@ -233,7 +308,11 @@ def test_documentation_covers_every_argument():
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(PATH.parents[5]), "LC_ALL": "C.UTF-8"},
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "provision/collections"),
+            "LC_ALL": "C.UTF-8",
+        },
     )
     options = json.loads(done.stdout)["holdfast.core.node_lock"]["doc"]["options"]
     assert set(options) == set(params("/"))

@@ -14,6 +14,8 @@ description:
   - The file lies in C(/run) and so goes away with a restart of the node.
   - Before the lock counts as acquired, the module waits for remote module processes that an
     earlier run left behind, so that what a killed run started cannot overlap with the new one.
+    Only processes of root and of the users that runs log in as count; nobody else can keep a node
+    from being taken or given back.
   - Every acquire and release is appended to the node's history.
 options:
   state:
@@ -129,12 +131,17 @@ import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.core.plugins.module_utils.processes import (
+    ancestors,
+    left_behind,
+    signal_process,
+    users_of,
+    wait_for_end,
+)
 
 LOCK = "run/holdfast/lock.json"
 HISTORY = "var/lib/holdfast/history.jsonl"
 REBOOT = "run/holdfast/reboot-required"
-MARKS = ("BECOME-SUCCESS-", "AnsiballZ_", "/.ansible/tmp/ansible-tmp-", "async_wrapper")
-SHELL_MARK = "&& sleep 0"
 GRACE = 20
 
 
@@ -242,125 +249,15 @@ def reboot_reasons(root):
     return reasons
 
 
-def ancestors(proc, pid):
-    """This process and all its parents."""
-    found = set()
-    while pid > 0 and pid not in found:
-        found.add(pid)
-        stat = read_stat(proc, pid)
-        if stat is None:
-            break
-        pid = stat["parent"]
-    return found
+def clear_left_behind(proc, seconds, end, users=()):
+    """Wait for what an earlier run left behind; end it after the wait when `end` is true.
 
-
-def read_stat(proc, pid):
-    """Parent, state and start of a process; None when it is gone."""
-    try:
-        with open(
-            os.path.join(proc, str(pid), "stat"), encoding="utf-8", errors="replace"
-        ) as stream:
-            text = stream.read()
-    except OSError:
-        return None
-    # The command's name is in brackets and may itself hold brackets and spaces.
-    rest = text.rpartition(")")[2].split()
-    if len(rest) < 20:
-        return None
-    return {"state": rest[0], "parent": int(rest[1]), "start": int(rest[19])}
-
-
-def read_words(proc, pid, name):
-    """The zero-separated words of a file in /proc."""
-    try:
-        with open(os.path.join(proc, str(pid), name), "rb") as stream:
-            text = stream.read(262144).decode("utf-8", "replace")
-    except OSError:
-        return []
-    return [word for word in text.split("\0") if word]
-
-
-def is_module_process(proc, pid):
-    """Whether a process was started by ansible to run a module.
-
-    With pipelining the module's code arrives on standard input, so that the command line says
-    only `python3`; what is left to recognise is the shell around it (`... && sleep 0`), the word
-    that ansible's sudo echoes, and a Python that was given nothing but a pipe.
+    Only processes of root count, of whom we are, and of `users`: whom the earlier run was.
     """
-    words = read_words(proc, pid, "cmdline")
-    line = " ".join(words).strip()
-    if any(mark in line for mark in MARKS):
-        return True
-    if line.endswith(SHELL_MARK) and "python" in line:
-        return True
-    if len(words) != 1 or not os.path.basename(line).startswith("python"):
-        return False
-    try:
-        piped = os.readlink(os.path.join(proc, str(pid), "fd", "0")).startswith(
-            ("pipe:", "socket:")
-        )
-    except OSError:
-        return False
-    return piped and any(
-        word.startswith("SSH_CONNECTION=")
-        or (word.startswith("SUDO_COMMAND=") and MARKS[0] in word)
-        for word in read_words(proc, pid, "environ")
-    )
-
-
-def left_behind(proc, own):
-    """Processes of earlier modules that still run with all they started.
-
-    Returns a list of {pid, start, command}; `own` and what descends from it is left out.
-    """
-    stats = {}
-    for name in os.listdir(proc):
-        if name.isdigit():
-            stat = read_stat(proc, int(name))
-            if stat is not None and stat["state"] != "Z":
-                stats[int(name)] = stat
-    chosen = {pid for pid in stats if pid not in own and is_module_process(proc, pid)}
-    grown = True
-    while grown:
-        children = {
-            pid
-            for pid, stat in stats.items()
-            if stat["parent"] in chosen and pid not in own and pid not in chosen
-        }
-        chosen |= children
-        grown = bool(children)
-    return [
-        {
-            "pid": pid,
-            "start": stats[pid]["start"],
-            "command": " ".join(read_words(proc, pid, "cmdline")).strip()[:80],
-        }
-        for pid in sorted(chosen)
-    ]
-
-
-def same_process(proc, entry):
-    """Whether the process that was seen still runs, and its number was not given to another."""
-    stat = read_stat(proc, entry["pid"])
-    return stat is not None and stat["start"] == entry["start"] and stat["state"] != "Z"
-
-
-def wait_for_end(look, seconds, sleep=time.sleep, clock=time.monotonic):
-    """Look until nothing is left or the time is over; returns what is left."""
-    deadline = clock() + seconds
-    left = look()
-    while left and clock() < deadline:
-        sleep(0.5)
-        left = look()
-    return left
-
-
-def clear_left_behind(proc, seconds, end):
-    """Wait for what an earlier run left behind; end it after the wait when `end` is true."""
     own = ancestors(proc, os.getpid())
 
     def look():
-        return left_behind(proc, own)
+        return left_behind(proc, own, users)
 
     seen = look()
     if not seen:
@@ -381,14 +278,10 @@ def clear_left_behind(proc, seconds, end):
     return [dict(entry, ended=bool(end)) for entry in seen]
 
 
-def signal_process(proc, entry, number):
-    """Send a signal to the very process that was seen."""
-    if not same_process(proc, entry):
-        return
-    try:
-        os.kill(entry["pid"], number)
-    except ProcessLookupError:
-        return
+def users_in(holder):
+    """Whom the run that took a lock logged in as, by number."""
+    found = (holder or {}).get("users")
+    return [user for user in found if isinstance(user, int)] if isinstance(found, list) else []
 
 
 def describe(holder):
@@ -432,6 +325,7 @@ def acquire(params, check_mode, proc="/proc"):
         "pid": params["pid"],
         "command": params["command"],
         "since": int(time.time()),
+        "users": sorted(users_of(proc, ancestors(proc, os.getpid()))),
     }
     if check_mode:
         return holder is None or replaced is not None, holder, []
@@ -454,7 +348,7 @@ def acquire(params, check_mode, proc="/proc"):
     else:
         fresh = holder
     try:
-        left = clear_left_behind(proc, params["wait"], end)
+        left = clear_left_behind(proc, params["wait"], end, users_in(replaced or holder))
     except Refused:
         if changed:
             remove_lock(root, params["run"])
@@ -477,7 +371,7 @@ def release(params, check_mode, proc="/proc"):
         return False, holder
     if check_mode:
         return True, None
-    clear_left_behind(proc, params["wait"], end=False)
+    clear_left_behind(proc, params["wait"], False, users_in(holder))
     other = remove_lock(root, params["run"])
     if other is not None:
         return False, other
