@@ -1,7 +1,8 @@
 """Racks of simulated nodes for the journeys.
 
-`rack` is one provisioned rack of two nodes that all journeys of a session share; a journey that
-changes a node puts it back. `fresh_rack` is a factory for racks of bare nodes of a journey's own.
+`rack` is one provisioned rack of two nodes that all journeys of a session share, `lone_rack` one of
+a single node; a journey that changes a node puts it back. `fresh_rack` is a factory for racks of
+bare nodes of a journey's own.
 """
 
 from __future__ import annotations
@@ -167,8 +168,18 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def rack(state_home: Path) -> Iterator[SimulatedRack]:
     """Two nodes, rehearsed once for the whole session with the command that a person would type."""
+    yield from _rehearsed_rack(state_home)
+
+
+@pytest.fixture(scope="session")
+def lone_rack(state_home: Path) -> Iterator[SimulatedRack]:
+    """One node, rehearsed once, for journeys to which a second node adds nothing."""
+    yield from _rehearsed_rack(state_home, "--nodes", "1")
+
+
+def _rehearsed_rack(state_home: Path, *words: str) -> Iterator[SimulatedRack]:
     os.environ["XDG_STATE_HOME"] = os.fspath(state_home)
-    ran = rehearsed("--keep")
+    ran = rehearsed("--keep", *words)
     name = RACK_NAME.search(ran.out)
     assert name, ran.said()
     try:
@@ -218,10 +229,10 @@ def left_of(name: str, state: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(rack: SimulatedRack) -> Likeness:
+def undisturbed(lone_rack: SimulatedRack) -> Likeness:
     """Node n1 as it stood right after it was provisioned, before any journey touched it."""
-    assert rack.undisturbed is not None
-    return rack.undisturbed
+    assert lone_rack.undisturbed is not None
+    return lone_rack.undisturbed
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,13 @@ pytestmark = [pytest.mark.rehearsal, pytest.mark.together("second")]
 
 
 def test_two_kills_and_two_resumes_lead_to_the_same_node(
-    rack: SimulatedRack,
+    lone_rack: SimulatedRack,
     undisturbed: likeness.Likeness,
     fresh_rack: Callable[[int], SimulatedRack],
 ) -> None:
     seed = random.randrange(10**6)
     chance = random.Random(seed)
-    until_restart = killing.events_before(rack.runs()[0], "n1", "restart.due")
+    until_restart = killing.events_before(lone_rack.runs()[0], "n1", "restart.due")
     mine = fresh_rack(1)
     before = boot_of(mine, "n1")
     with killing.Watcher(mine.node("n1")) as watcher:

@@ -41,8 +41,11 @@ def started(rack: SimulatedRack, child: subprocess.Popen[str]) -> Path:
         time.sleep(0.1)
 
 
-def test_the_second_to_come_is_told_who_holds_the_rack(rack: SimulatedRack, tmp_path: Path) -> None:
-    for name in ("n1", "n2"):
+def test_the_second_to_come_is_told_who_holds_the_rack(
+    lone_rack: SimulatedRack, tmp_path: Path
+) -> None:
+    rack, names = lone_rack, [node.name for node in lone_rack.nodes]
+    for name in names:
         rack.ssh(name, "chmod 0600 /etc/chrony.conf")
     first = rack.start("up", rack.inventory)
     run = started(rack, first)
@@ -68,7 +71,7 @@ def test_the_second_to_come_is_told_who_holds_the_rack(rack: SimulatedRack, tmp_
     assert [e for e in killing.journal_of(elsewhere.runs()[-1]) if e.kind == "wave.start"] == []
 
     assert first.returncode == 0, out + err
-    for name in ("n1", "n2"):
+    for name in names:
         assert rack.ssh(name, "stat -c %a /etc/chrony.conf").out.strip() == "644"
         killing.assert_one_writer(rack.node(name))
         history = (rack.node(name).root / "var/lib/holdfast/history.jsonl").read_text()

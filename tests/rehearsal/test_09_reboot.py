@@ -11,7 +11,7 @@ import pytest
 from tests.rehearsal import killing
 from tests.rehearsal.conftest import SimulatedRack
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.together("second")]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("first")]
 
 BOOT = "cat /proc/sys/kernel/random/boot_id; cut -d' ' -f22 /proc/1/stat"
 

@@ -318,8 +318,8 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(rack: SimulatedRack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    found = Door(rack, tmp_path_factory.mktemp("door"))
+def door(lone_rack: SimulatedRack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    found = Door(lone_rack, tmp_path_factory.mktemp("door"))
     found.open()
     yield found
     found.open()

@@ -14,7 +14,7 @@ from provision.inference.smoke import CHECKS
 from tests.rehearsal.conftest import Ran, SimulatedRack
 from tests.rehearsal.defects import ROUNDS, Round
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.together("second")]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.together("first")]
 
 DECLARED = {
     "base.hardware",

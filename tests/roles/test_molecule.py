@@ -53,13 +53,23 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
             os.environ["XDG_STATE_HOME"] = before
 
 
+@pytest.fixture(scope="module")
+def passed() -> set[str]:
+    """The scenarios that passed on the node."""
+    return set()
+
+
+def _before(scenario: str) -> set[str]:
+    return set(ORDER[: ORDER.index(scenario)]) if scenario in ORDER else set(SCENARIOS)
+
+
 def _key(scenario: str) -> tuple[int, str]:
     # In the order of provisioning, so that what a scenario stands on is mostly there already.
     return (ORDER.index(scenario) if scenario in ORDER else len(ORDER), scenario)
 
 
 @pytest.mark.parametrize("scenario", sorted(SCENARIOS, key=_key))
-def test_scenario(scenario, node, tmp_path):
+def test_scenario(scenario, node, passed, tmp_path):
     known = tmp_path / "known_hosts"
     lines = [f"{one.address} {one.host_key}\n" for one in node.nodes]
     known.write_text("".join(lines), encoding="utf-8")
@@ -68,6 +78,9 @@ def test_scenario(scenario, node, tmp_path):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "NO_COLOR": "1",
         "HOLDFAST_MOLECULE_INVENTORY": os.fspath(node.inventory),
+        # What a scenario stands on is there when those before it passed; there is nothing to clean
+        # up, so that step does nothing.
+        "HOLDFAST_MOLECULE_BEGIN": "cleanup" if _before(scenario) <= passed else "prepare",
         "MOLECULE_GLOB": "tests/molecule/*/molecule.yml",
         "MOLECULE_EPHEMERAL_DIRECTORY": os.fspath(tmp_path / "molecule"),
         "ANSIBLE_SSH_ARGS": f"-o ControlMaster=auto -o ControlPersist=30s"
@@ -84,3 +97,4 @@ def test_scenario(scenario, node, tmp_path):
     )
     if done.returncode:
         pytest.fail(f"{done.stdout[-12000:]}\n{done.stderr[-4000:]}", pytrace=False)
+    passed.add(scenario)
