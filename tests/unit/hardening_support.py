@@ -24,6 +24,7 @@ class System:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.calls: list[list[str]] = []
+        self.allowed: dict[str, int] = {}
         self.packages: set[str] = set()
         self.units: dict[str, dict[str, str]] = {}
         self.kernels = ["ro quiet"]
@@ -66,8 +67,11 @@ class System:
 
     # What the pass calls
 
-    def command(self, argv: list[str], data: str | None = None) -> Command:
+    def command(
+        self, argv: list[str], data: str | None = None, seconds: int = rescue.SECONDS
+    ) -> Command:
         self.calls.append(argv)
+        self.allowed[argv[0]] = seconds
         program = argv[0].rpartition("/")[2]
         if program in self.failing:
             return 1, f"{program} fails"

@@ -305,7 +305,7 @@ class TestFailure:
         system.failing = set()
         nodes = plugin("module_utils.hardening", "node")
 
-        def command(argv, data=None):
+        def command(argv, data=None, seconds=120):
             if argv[:2] == ["systemctl", "mask"]:
                 return 1, "no"
             return system.command(argv, data)

@@ -580,6 +580,16 @@ class TestSysctl:
         assert Run(system, wants).said == []
 
 
+class TestAideDatabase:
+    def test_it_may_take_as_long_as_a_large_disk_needs(self, system):
+        """It reads the whole system, which takes minutes on a slow disk or an emulated machine."""
+        system.program("aide")
+        system.write("/etc/aide.conf", "database_out=file:/var/lib/aide/aide.db.new.gz\n")
+        Run(system, [control({"type": "aide_database"})]).commit()
+        assert system.allowed["aide"] >= 3600
+        assert system.allowed["mv"] < 3600
+
+
 class TestPackage:
     def test_what_could_not_be_installed_is_refused(self, system):
         wants = [control({"type": "package", "name": "aide", "state": "present"})]

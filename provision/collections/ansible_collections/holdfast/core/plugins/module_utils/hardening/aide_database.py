@@ -12,6 +12,8 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.node impor
 
 CONFIGS = ("/etc/aide.conf", "/etc/aide/aide.conf")
 FOLDER = "/var/lib/aide"
+LIMIT_S = 4 * 3600
+"""Seconds: it reads every file that the system consists of, on a disk that may be slow."""
 _SET = re.compile(
     r"^\s*(@@define\s+DBDIR\s+|database_in=|database_out=|database=)(\S+)", re.MULTILINE
 )
@@ -48,7 +50,8 @@ class AideDatabase(Type):
 
     def write(self, want: Want, seen: tuple[str, str]) -> None:
         """Stage it."""
-        do = [{"run": ["aide", "--init"]}, {"run": ["mv", "-f", seen[1], seen[0]]}]
+        make: dict[str, Any] = {"run": ["aide", "--init"], "seconds": LIMIT_S}
+        do = [make, {"run": ["mv", "-f", seen[1], seen[0]]}]
         self.node.act("AIDE's database", do, self.undo(want, seen)).last = True
 
     def undo(self, want: Want, seen: tuple[str, str]) -> list[dict[str, Any]]:

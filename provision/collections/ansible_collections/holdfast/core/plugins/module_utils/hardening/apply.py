@@ -255,8 +255,8 @@ def put(node: Node, draft: Draft, label: Callable[[str], bytes | None]) -> None:
 
 
 def _steps(node: Node, steps: list[dict[str, Any]]) -> list[str]:
-    def command(argv: list[str]) -> None:
-        code, out = node.command(argv)
+    def command(argv: list[str], seconds: int = rescue.SECONDS) -> None:
+        code, out = node.command(argv, seconds=seconds)
         if code:
             raise rescue.Command("{0}: {1}".format(" ".join(argv), out.strip()[-400:] or code))
 

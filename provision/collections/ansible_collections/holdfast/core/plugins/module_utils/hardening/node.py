@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import (
+    SECONDS,
     Seen,
     Tree,
     Unsafe,
@@ -35,8 +36,12 @@ class Refused(Exception):
         self.hint = hint
 
 
-def command(argv: list[str], data: str | None = None) -> tuple[int, str]:
-    """Run a command with a fixed locale; exit status and what it printed. 127: it is not there."""
+def command(argv: list[str], data: str | None = None, seconds: int = SECONDS) -> tuple[int, str]:
+    """Run a command with a fixed locale, for so many seconds at most.
+
+    Returns its exit status and what it printed. 127: it is not there; 126: it cannot be run, or
+    did not end.
+    """
     try:
         done = subprocess.run(
             argv,
@@ -45,7 +50,7 @@ def command(argv: list[str], data: str | None = None) -> tuple[int, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=_ENVIRONMENT,
-            timeout=120,
+            timeout=seconds,
             check=False,
         )
     except FileNotFoundError:

@@ -368,8 +368,8 @@ class Command(Exception):
     """A command did not do what it was asked to."""
 
 
-def run(argv: list[str]) -> str:
-    """Run one command; returns what it printed.
+def run(argv: list[str], seconds: int = SECONDS) -> str:
+    """Run one command, for so many seconds at most; returns what it printed.
 
     Raises:
         Command: it failed, does not end, or does not exist.
@@ -381,7 +381,7 @@ def run(argv: list[str]) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=_ENVIRONMENT,
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -395,7 +395,8 @@ def run(argv: list[str]) -> str:
 def perform(tree: Tree, step: dict[str, Any], command: Any = run) -> None:
     """Carry out one plain step: `run` a command, or `put` a text into a file of the kernel.
 
-    What a command of `try` comes to does not matter.
+    What a command of `try` comes to does not matter. `seconds` is how long a command of `run` may
+    take that reads much; others are stuck long before.
 
     Raises:
         Command: it did not work.
@@ -405,7 +406,8 @@ def perform(tree: Tree, step: dict[str, Any], command: Any = run) -> None:
             command(list(step["try"]))
         return
     if "run" in step:
-        command(list(step["run"]))
+        limit = {"seconds": step["seconds"]} if "seconds" in step else {}
+        command(list(step["run"]), **limit)
         return
     path, text = step["put"]
     if not path.startswith(("/proc/sys/", "/sys/")) or ".." in path.split("/"):
