@@ -31,6 +31,8 @@ from provision.rack.ssh import SshSettings
 AT_ONCE = 8
 """Scans at a time: each asks half a gigabyte of its node, and sends some megabytes here."""
 SCAN_S = 1800
+"""How long a scan of a node may take whose patience is 1."""
+LOOK_S = 60
 _MOST = 512 * 1024 * 1024
 """The most bytes that a node's answer may have, packed or unpacked."""
 _PIECE = 1 << 20
@@ -115,7 +117,7 @@ def scan_nodes(
         begin = time.monotonic()
         argv = ["ssh", *ssh.arguments(rack, node), node.address]
         try:
-            found = _scan(argv, node, ask, place, limit_s)
+            found = _scan(argv, node, ask, place, limit_s * node.patience)
         except (_NotDone, NoContent, NotPlain) as problem:
             found = Scanned(node.name, problem=str(problem))
         found = replace(found, seconds=round(time.monotonic() - begin, 2))
@@ -127,7 +129,8 @@ def scan_nodes(
 
 
 def _scan(argv: Sequence[str], node: Node, ask: Ask, place: Path, limit_s: int) -> Scanned:
-    look = _call(argv, "cat /etc/os-release; echo; ls -1 " + str(scap_content.FOLDER), b"", 60)
+    asked = f"cat /etc/os-release; echo; ls -1 {scap_content.FOLDER}"
+    look = _call(argv, asked, b"", LOOK_S * node.patience)
     release, present = _looked(look.stdout.decode(errors="replace"))
     if not release:
         raise _NotDone(_said("the node's os-release could not be read", look))
@@ -141,7 +144,7 @@ def _scan(argv: Sequence[str], node: Node, ask: Ask, place: Path, limit_s: int) 
     words = [str(choice.path), order.profile, str(limit_s), str(len(tailoring)), *order.leave_out]
     packed = place / "answer.tar.gz"
     command = _ROOT + shlex.join([script, "oscap", *words])
-    done = _call(argv, command, tailoring, limit_s + 60, packed)
+    done = _call(argv, command, tailoring, limit_s + LOOK_S * node.patience, packed)
     try:
         if done.returncode:
             raise _NotDone(_said("the scan did not run", done))

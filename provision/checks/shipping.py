@@ -32,7 +32,7 @@ for name in ("provision", "provision.checks", "provision.checks.probes"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = []
 prefix = "provision.checks.probes."
-load(prefix + "common", j["common"])
+load(prefix + "common", j["common"]).PATIENCE = j["patience"]
 for area, source in j["areas"]:
     try:
         seen = load(prefix + area, source).look(j["ask"].get(area, {}))
@@ -97,8 +97,11 @@ class Sight:
         return found["value"]
 
 
-def command(areas: Sequence[str], ask: dict[str, Any], timeout: int) -> str:
-    """The shell command that looks at `areas` as root within `timeout` seconds."""
+def command(areas: Sequence[str], ask: dict[str, Any], timeout: int, patience: int = 1) -> str:
+    """The shell command that looks at `areas` as root within `timeout` seconds.
+
+    Each command that a probe runs may take `patience` times longer than usual.
+    """
     folder = resources.files("provision.checks.probes")
     job = {
         "boot": _LOADER,
@@ -106,16 +109,22 @@ def command(areas: Sequence[str], ask: dict[str, Any], timeout: int) -> str:
         "common": (folder / "common.py").read_text(encoding="utf-8"),
         "areas": [(a, (folder / f"{a}.py").read_text(encoding="utf-8")) for a in areas],
         "ask": ask,
+        "patience": patience,
     }
     packed = base64.b64encode(zlib.compress(json.dumps(job).encode(), 9)).decode()
     return f'{_PYTHON}exec $s timeout -k 5 {timeout} "$p" -I -c "{_BOOT}" {packed}'
 
 
-def look(run: Run, areas: Sequence[str], ask: dict[str, Any], timeout: int) -> Sight:
-    """Look at a node; what it does raises nothing, the sight says what could not be seen."""
+def look(
+    run: Run, areas: Sequence[str], ask: dict[str, Any], timeout: int, patience: int = 1
+) -> Sight:
+    """Look at a node; what it does raises nothing, the sight says what could not be seen.
+
+    The other arguments are those of `command`.
+    """
     sight = Sight()
     try:
-        answer = run(command(areas, ask, timeout))
+        answer = run(command(areas, ask, timeout, patience))
     except Unreachable as error:
         sight.unreachable = str(error)
         return sight

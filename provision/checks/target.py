@@ -10,7 +10,8 @@ from provision.checks.declaration import Expected
 class Target(BaseModel):
     """A node to look at: testinfra's word for how to get there, options of ssh, what it should be.
 
-    `timeout` is how long a look may take, in seconds.
+    `timeout` is how long a look may take, in seconds; `patience` how many times longer than usual
+    each command of it may.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -19,6 +20,7 @@ class Target(BaseModel):
     arguments: tuple[str, ...]
     expected: Expected
     timeout: int
+    patience: int = 1
 
 
 class Job(BaseModel):

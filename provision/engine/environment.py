@@ -41,7 +41,8 @@ class Place:
 
     `folder` takes configuration, logs and events; `sockets` must be short, because a Unix
     socket's path has at most 107 bytes; `secrets` names environment variables that the
-    inventory refers to; `variables` are told to every playbook.
+    inventory refers to; `variables` are told to every playbook; `patience` is that of
+    the slowest node.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Place:
     connect_seconds: int = 15
     secrets: tuple[str, ...] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
+    patience: int = 1
 
     @property
     def config(self) -> Path:
@@ -76,7 +78,7 @@ def ssh_options(place: Place) -> tuple[str, ...]:
         "NoHostAuthenticationForLocalhost": "no",
         # A node that dies must be noticed, not waited for until TCP gives up.
         "ServerAliveInterval": "10",
-        "ServerAliveCountMax": "3",
+        "ServerAliveCountMax": str(3 * place.patience),
     }
     return tuple(word for name, value in options.items() for word in ("-o", f"{name}={value}"))
 
@@ -92,7 +94,7 @@ def configuration(place: Place) -> str:
             "local_tmp": str(place.folder / "tmp"),
             "host_key_checking": "True",
             "forks": str(place.forks),
-            "timeout": str(place.connect_seconds),
+            "timeout": str(place.connect_seconds * place.patience),
             "gathering": "explicit",
             # A fact is what a node says. As a variable it would win over the inventory's, and a
             # node could name the file of the controller that it wants as its "secret".

@@ -20,7 +20,7 @@ from provision.rack.model import Rack
 from provision.rack.ssh import SshSettings
 
 DEADLINE_S = {"metal": 1200.0, "vm": 300.0, "container": 120.0}
-"""How long a node of each kind may take to come back."""
+"""How long a node of each kind may take to come back, where its patience is 1."""
 
 POLL_S = 2.0
 
@@ -77,12 +77,11 @@ class Restarter:
         """
         start = time.monotonic()
         left = dict(before)
-        while left and time.monotonic() - start < max(
-            DEADLINE_S[self.rack.node(n).kind] for n in left
-        ):
+        while left and time.monotonic() - start < max(map(self._limit, left)):
             for node, mark in self._marks(list(left)).items():
                 # The old boot may still answer for a moment before it goes down.
-                if mark and (mark != left[node] or time.monotonic() - start > SETTLE_S):
+                settle = SETTLE_S * self.rack.node(node).patience
+                if mark and (mark != left[node] or time.monotonic() - start > settle):
                     del left[node]
             if left:
                 time.sleep(POLL_S)
@@ -104,7 +103,7 @@ class Restarter:
                     data = {"seconds": seconds}
                     self.sink.emit(Event("restart.end", node, data=data, durable=True))
             passed = time.monotonic() - start
-            late = [n for n in left if passed > DEADLINE_S[self.rack.node(n).kind]]
+            late = [n for n in left if passed > self._limit(n)]
             if late and len(late) == len(left):
                 break
             if left:
@@ -114,6 +113,10 @@ class Restarter:
             "restart; look at its console"
             for node in left
         }
+
+    def _limit(self, name: str) -> float:
+        node = self.rack.node(name)
+        return DEADLINE_S[node.kind] * node.patience
 
     def _marks(self, nodes: Sequence[str]) -> dict[str, str | None]:
         if not nodes:

@@ -120,6 +120,7 @@ class Session:
             self.folder.known_hosts,
             forks=min(MAX_FORKS, max(1, len(request.rack.nodes))),
             secrets=_secret_variables(request.rack),
+            patience=max((node.patience for node in request.rack.nodes), default=1),
             variables=controls.variables(
                 controls.write_controls(request.rack, request.policy, self.folder.controls)
             ),

@@ -73,13 +73,15 @@ def smoke(rack: Rack, events: EventSink, *, timeout_s: float = 10.0) -> list[Fin
     Args:
         rack: the nodes; those without inference are passed over.
         events: is told about every finding.
-        timeout_s: how long a connection may stay silent, in seconds.
+        timeout_s: how long a connection to a node of patience 1 may stay silent, in seconds.
     """
     nodes = [n for n in rack.nodes if n.inference is not None]
     if not nodes:
         return []
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(nodes))) as pool:
-        found = list(pool.map(lambda n: ask(n, rack.folder, timeout_s=timeout_s), nodes))
+        found = list(
+            pool.map(lambda n: ask(n, rack.folder, timeout_s=timeout_s * n.patience), nodes)
+        )
     whole = [finding for own in found for finding in own]
     for finding in whole:
         data = {"check": finding.check, "status": finding.status.value}
@@ -101,7 +103,7 @@ def ask(node: Node, base: Path, *, timeout_s: float = 10.0) -> list[Finding]:
         why = " ".join(str(error).split())
         return [_finding(node, check, (Status.UNKNOWN, why), 0.0) for check in CHECKS]
     tests: dict[str, Callable[[], Outcome]] = {
-        "inference.answers": lambda: _answers(endpoint, key),
+        "inference.answers": lambda: _answers(endpoint, key, ANSWER_S * node.patience),
         "inference.refuses_wrong_key": lambda: _refuses_wrong_key(endpoint),
         "inference.refuses_plain_http": lambda: _refuses_plain_http(endpoint),
     }
@@ -144,11 +146,11 @@ def _outcome(test: Callable[[], Outcome], *, lost: bool) -> Outcome:
         return Status.UNKNOWN, f"{type(error).__name__}: {error}"
 
 
-def _answers(endpoint: Endpoint, key: str) -> Outcome:
+def _answers(endpoint: Endpoint, key: str, limit_s: float) -> Outcome:
     status, _ = get(endpoint, "/health")
     if status != 200:
         return Status.FAIL, f"/health gives {status}"
-    answer = complete(endpoint, key, PROMPT, TOKENS, ANSWER_S)
+    answer = complete(endpoint, key, PROMPT, TOKENS, limit_s)
     if answer.pieces > TOKENS + 8:  # one piece may be the role, or what ends the stream
         return Status.FAIL, f"{answer.pieces} pieces came, {TOKENS} tokens were asked for"
     return Status.PASS, _shown(answer)

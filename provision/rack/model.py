@@ -198,6 +198,7 @@ class Waiver(Model):
 
 
 Kind = Literal["metal", "vm", "container"]
+Patience = Annotated[int, Field(ge=1, le=100)]
 
 Reference = Annotated[SecretRef, PlainSerializer(str, return_type=str)]
 """A secret's reference; serialised as the text that was written, never as the secret."""
@@ -215,6 +216,7 @@ class Node(Model):
     private_key: Path | None = None
     ssh_args: tuple[str, ...] = ()
     connect_timeout_s: int | None = None
+    patience: int = 1
     groups: tuple[str, ...] = ()
     kind: Kind = "metal"
     position: Position | None = None

@@ -14,10 +14,10 @@ from provision.rack.model import Node, Rack
 class SshSettings:
     """What all SSH calls of a run share.
 
-    `known_hosts` was written by `write_known_hosts`; `connect_timeout_s` is how long a node may
-    take to answer where the inventory does not say so of the node; `control_dir` holds sockets of
-    shared connections, none when absent (the path must be short: a socket's path has at most 108
-    bytes).
+    `known_hosts` was written by `write_known_hosts`; `connect_timeout_s` is how long a node of
+    patience 1 may take to answer where the inventory does not say so of it; `control_dir` holds
+    sockets of shared connections, none when absent (the path must be short: a socket's path has
+    at most 108 bytes).
     """
 
     known_hosts: Path
@@ -26,7 +26,7 @@ class SshSettings:
 
     def seconds(self, node: Node) -> int:
         """How long `node` may take to answer."""
-        return node.connect_timeout_s or self.connect_timeout_s
+        return node.connect_timeout_s or self.connect_timeout_s * node.patience
 
     def arguments(self, rack: Rack, node: Node) -> list[str]:
         """Options of `ssh` for `node`, without the program and the address."""

@@ -24,6 +24,7 @@ from provision.rack.model import (
     Inference,
     Kind,
     Name,
+    Patience,
     Position,
     Time,
     Waiver,
@@ -192,6 +193,15 @@ VARIABLES: tuple[Variable, ...] = (
         "Where it gets the time.",
         '{servers: ["192.0.2.1"], max_offset_s: 1.0}',
         "{servers: [], max_offset_s: 1.0}",
+    ),
+    Variable(
+        "patience",
+        "node",
+        Patience,
+        "How many times longer than usual a node may take before it counts as stuck: more than 1"
+        " for one that is known to be slow, such as an emulated machine.",
+        "8",
+        "1",
     ),
     Variable(
         "firewall", "node", Firewall, "Its own firewall.", "{enabled: true}", "{enabled: true}"

@@ -34,7 +34,8 @@ PARTS = (
     Part("/", 4096),
     Part("/home", 64),
     Part("/tmp", 512),
-    Part("/var", 3072),
+    # The container runtime asks for 4 GiB free.
+    Part("/var", 6144),
     Part("/var/log", 256),
     Part("/var/log/audit", 128),
     Part("/var/tmp", 256),

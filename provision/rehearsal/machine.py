@@ -35,9 +35,14 @@ class Accelerator:
     why: str = ""
 
     @property
+    def emulated(self) -> bool:
+        """Whether each instruction is translated, which is many times slower."""
+        return bool(self.why)
+
+    @property
     def says(self) -> str:
         """For people."""
-        return f"emulated, because {self.why}" if self.why else "run by KVM"
+        return f"emulated, because {self.why}" if self.emulated else "run by KVM"
 
 
 def accelerator(base: Path) -> Accelerator:

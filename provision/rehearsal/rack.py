@@ -181,9 +181,11 @@ def _start(rack: Rehearsal, events: EventSink, profile: str, waived: Mapping[str
     made = machine if rack.kind == "vm" else node
     for one in rack.nodes:
         made.create(one, rack.base, peers, login.with_suffix(".pub").read_text())
+    slow = rack.kind == "vm" and machine.accelerator(rack.base).emulated
     write_inventory(
-        rack.inventory, rack.name, rack.nodes, rack.kind, profile=profile, waived=waived
-    )
+        rack.inventory, rack.name, rack.nodes, rack.kind,
+        profile=profile, waived=waived, emulated=slow,
+    )  # fmt: skip
     make_room(len(rack.nodes), events)
     says = f"starting {len(rack.nodes)} nodes"
     events.emit(Event("rehearsal.step", data={"step": "nodes", "state": "start", "says": says}))

@@ -63,6 +63,19 @@ def test_an_inventory_with_a_profile_says_what_the_nodes_do_without(tmp_path):
     assert {*waived} <= {*load_policy().controls}
 
 
+def test_only_an_emulated_machine_is_waited_for_longer(tmp_path):
+    nodes = [node(tmp_path, 1)]
+    make_secrets(tmp_path / "secrets", nodes)
+    place = tmp_path / "inventory.yml"
+    for emulated, patience in ((False, None), (True, inventory.EMULATED)):
+        inventory.write_inventory(place, "hf-000000", nodes, "vm", emulated=emulated)
+        (host,) = yaml.safe_load(place.read_text())["all"]["children"]["gpu_nodes"][
+            "hosts"
+        ].values()
+        assert host.get("holdfast_patience") == patience
+        assert host["holdfast_kind"] == "vm"
+
+
 # -- racks, their owners and their remains ---------------------------------------------------------
 
 
