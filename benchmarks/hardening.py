@@ -9,9 +9,10 @@ one callback time both, so that what is compared is the ratio of one run, not tw
 
 ANSIBLE is an `ansible-playbook` of the package `ansible`, whose collections the content's playbook
 needs: `python -m venv V && V/bin/pip install ansible`. PLAYBOOK is
-rhel10-playbook-cis_server_l1.yml of scap-security-guide 0.1.76: on EL in /usr/share/scap-security-guide/ansible, in Debian 13 in the
-package ssg-nondebian; or the site.yml of another project for the same profile. Package transactions
-are left out on both sides. Run it on a machine that does nothing else.
+rhel10-playbook-cis_server_l1.yml of scap-security-guide 0.1.76: on EL in
+/usr/share/scap-security-guide/ansible, in Debian 13 in the package ssg-nondebian; or the site.yml
+of another project for the same profile. Package transactions are left out on both sides. Run it on
+a machine that does nothing else.
 """
 
 from __future__ import annotations
