@@ -348,6 +348,7 @@ CASES = [
         files={
             "/etc/selinux/config": "SELINUX=permissive\nSELINUXTYPE=mls\n",
             "/sys/fs/selinux/enforce": "0",
+            "/etc/selinux/targeted/policy/policy.33": "",
         },
         after={
             "/etc/selinux/config": "SELINUX=enforcing\nSELINUXTYPE=targeted\n",
@@ -678,6 +679,7 @@ class TestNotHere:
             ({"type": "authselect", "features": ["with-faillock"]}, "there is no authselect"),
             ({"type": "kernel_argument", "name": "audit", "value": "1"}, "grubby"),
             ({"type": "selinux", "state": "enforcing"}, "/etc/selinux/config"),
+            ({"type": "selinux", "policy": "targeted"}, "/etc/selinux/config"),
             ({"type": "crypto_policy", "policy": "DEFAULT"}, "crypto policies"),
             ({"type": "aide_database"}, "there is no aide"),
             (
@@ -691,6 +693,14 @@ class TestNotHere:
         assert run.wrong == []
         assert run.said == []
         assert why in run.passed.not_applicable["c"]
+
+    def test_a_policy_that_is_not_there_is_never_named(self, system):
+        """Its system would not start again."""
+        system.write("/etc/selinux/config", "SELINUX=permissive\nSELINUXTYPE=default\n")
+        run = Run(system, [control({"type": "selinux", "policy": "targeted"})])
+        assert run.wrong == []
+        assert run.said == []
+        assert "the policy targeted is not installed" in run.passed.not_applicable["c"]
 
     def test_a_mount_that_is_none_is_nothing_to_do(self, system):
         system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")

@@ -36,12 +36,15 @@ class Selinux(Type):
         """What is configured, and what is in force (empty: switched off).
 
         Raises:
-            NotHere: the node has no SELinux.
+            NotHere: the node has no SELinux, or not this policy; one that names a policy which
+                it does not have would not start again.
         """
-        del want
         text = self.node.text(CONFIG)
         if text is None:
             raise NotHere("there is no {0}".format(CONFIG))
+        policy = want.get("policy")
+        if policy is not None and not self.node.exists("/etc/selinux/{0}/policy".format(policy)):
+            raise NotHere("the policy {0} is not installed".format(policy))
         runs = {"1": "enforcing", "0": "permissive"}
         return {
             "state": _said(text, "SELINUX"),
