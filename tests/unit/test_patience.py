@@ -54,7 +54,7 @@ def test_a_restart_may_take_longer(rack, monkeypatch) -> None:
     monkeypatch.setattr(restart, "DEADLINE_S", dict.fromkeys(restart.DEADLINE_S, 0.05))
     monkeypatch.setattr(restart, "POLL_S", 0.01)
     monkeypatch.setattr(restart.Restarter, "_mark", lambda self, name: "same")
-    restarter = restart.Restarter(rack, None, SshSettings(Path("x")), NullSink())  # type: ignore[arg-type]
+    restarter = restart.Restarter(rack, None, SshSettings(Path("x")), NullSink())
     said = [restarter.wait({name: "same"})[name] for name in ("usual", "slow")]
     assert all("did not come back" in one for one in said)
     assert [restarter._limit(n.name) for n in rack.nodes] == [0.05, pytest.approx(0.05 * SLOW)]
