@@ -264,6 +264,88 @@ class TestRestore:
         self.module(system, "r1", force=True)
         assert snapshot(system.root) == before
 
+    def test_what_was_left_is_named_again_until_it_is_forced(self, system):
+        before = self.three_runs(system)
+        system.write("/etc/x.conf", "mine\n", 0o640)
+        named = ["/etc/x.conf: somebody changed it since"]
+        assert self.module(system, "r1")["holdfast_left"] == named * 3
+        again = self.module(system, "r1")
+        assert (again.changes, again["holdfast_left"]) == ([], named * 3)
+        told = self.module(system, "r1", check=True, force=True)
+        done = self.module(system, "r1", force=True)
+        assert told.changes == done.changes == ["put back /etc/x.conf"] * 3
+        assert snapshot(system.root) == before
+        assert self.module(system, "r1", force=True)["changed"] is False
+
+    def test_a_later_run_is_not_taken_back_with_what_an_earlier_restore_left(self, system):
+        self.three_runs(system)
+        system.write("/etc/x.conf", "mine\n", 0o640)
+        self.module(system, "r1")
+        Run(system, [control(content("/etc/later"))]).commit("r4")
+        self.module(system, "r4", force=True)
+        assert not system.path("/etc/later").exists()
+        assert system.read("/etc/x.conf") == "mine\n"
+
+    def test_a_step_that_cannot_be_taken_back_keeps_no_other_from_it(self, system):
+        for name in ("a", "b", "c"):
+            system.write(f"/proc/sys/net/{name}", "0\n")
+        wants = [{"type": "sysctl", "name": f"net.{n}", "value": 1} for n in ("a", "b", "c")]
+        run = Run(system, [control(*wants)])
+        run.commit()
+        system.path("/proc/sys/net/a").unlink()
+        system.path("/proc/sys/net/a").mkdir()
+        report = run.undo()
+        assert [w.split(":")[0] for w in report.wrong] == ["/proc/sys/net/a"]
+        assert system.read("/proc/sys/net/b").split() == ["0"]
+        assert system.read("/proc/sys/net/c").split() == ["0"]
+
+    def test_what_the_kernel_never_lets_go_of_does_not_fail_the_rest(self, system):
+        system.write("/proc/sys/kernel/kexec_load_disabled", "0\n")
+        system.write("/proc/sys/net/a", "0\n")
+        wants = [
+            {"type": "sysctl", "name": "kernel.kexec_load_disabled", "value": 1},
+            {"type": "sysctl", "name": "net.a", "value": 1},
+        ]
+        run = Run(system, [control(*wants)])
+        run.commit()
+        assert run.undo().wrong == []
+        assert system.read("/proc/sys/kernel/kexec_load_disabled") == "1\n"
+        assert system.read("/proc/sys/net/a").split() == ["0"]
+        assert not system.path("/etc/sysctl.d/60-holdfast.conf").exists()
+
+    @ROOT_ONLY
+    def test_a_capability_comes_back_to_a_file_that_changed_hands(self, system):
+        path = system.write("/usr/bin/tool", "x", 0o755)
+        capability = bytes.fromhex("0100000200040000000000000000000000000000")
+        try:
+            os.setxattr(path, "security.capability", capability)
+        except OSError:
+            pytest.skip("this file system keeps no capabilities")
+        system.write("/etc/group", system.read("/etc/group") + "others:x:4242:\n")
+        want = {"type": "file", "path": "/usr/bin/tool", "group": "others"}
+        run = Run(system, [control(want)])
+        run.commit()
+        assert "security.capability" not in os.listxattr(path)
+        run.undo()
+        assert os.getxattr(path, "security.capability") == capability
+        assert path.stat().st_gid == os.getgid()
+
+    @ROOT_ONLY
+    def test_bytes_that_somebody_put_there_do_not_run_as_root_after_a_restore(self, system):
+        home = system.path("/home/a")
+        home.mkdir(parents=True)
+        tool = system.write("/home/a/.tool", "root's")
+        tool.chmod(0o4755)
+        os.chown(home, 4242, 4242)
+        system.user("a:x:4242:4242::/home/a:/bin/bash")
+        run = Run(system, [control({"type": "account", "what": "dotfile_owner"})])
+        run.commit()
+        assert tool.stat().st_uid == 4242
+        tool.write_text("a's own")
+        run.undo()
+        assert tool.stat().st_uid == 0
+        assert stat.S_IMODE(tool.stat().st_mode) == 0o755
+
     def test_a_folder_of_ours_with_something_else_in_it_stays(self, system):
         run = Run(system, [control(content("/etc/deep/new"))])
         run.commit()

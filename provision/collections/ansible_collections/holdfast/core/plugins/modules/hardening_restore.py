@@ -26,7 +26,8 @@ description:
     and all later ones changed, the latest first. The node is then as it was before that run.
   - Files come back with their bytes, mode, owner and attributes; settings, units and accounts by
     the steps that the journal names. What has to be reloaded is reloaded.
-  - A file that somebody else changed since stays as it is and is named, unless O(force).
+  - A file that somebody else changed since stays as it is and is named, unless O(force). It is
+    named again, or put back, when the same is asked for again.
 options:
   to:
     description: The run to go back before.
@@ -102,11 +103,11 @@ ARGUMENTS = {
 
 
 def since(entries: list[journal.Entry], run: str) -> list[journal.Entry]:
-    """The passes of a run and of all later ones that still stand, the latest first."""
+    """The passes of a run and of all later ones of which something stands, the latest first."""
     first = next((entry.number for entry in entries if entry.run == run), None)
     if first is None:
         return []
-    return [e for e in reversed(entries) if e.number >= first and not e.undone]
+    return [e for e in reversed(entries) if e.number >= first and (not e.undone or e.left)]
 
 
 def main() -> None:
@@ -151,14 +152,17 @@ def restore(
     report: Undone,
     params: dict[str, Any],
 ) -> None:
-    """Put one pass back; it counts as undone when nothing of it went wrong."""
-    before = len(report.wrong)
+    """Put one pass back; it counts as undone when nothing of it went wrong.
+
+    What an earlier restore left is tried again, and nothing else of that pass.
+    """
+    wrong, left = len(report.wrong), len(report.left)
     try:
-        undo(entry.folder, tree, report)
+        undo(entry.folder, tree, report, only=entry.left if entry.undone else None)
     except (OSError, ValueError) as error:
         report.wrong.append("{0}: {1}".format(entry.folder, error))
-    if not outcome.check_mode and len(report.wrong) == before:
-        entry.mark("undone", by=params["by"] or "restore", left=report.left)
+    if not outcome.check_mode and len(report.wrong) == wrong:
+        entry.mark("undone", by=params["by"] or "restore", left=report.left[left:])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from typing import Any
@@ -36,6 +37,16 @@ class Entry:
     def undone(self) -> bool:
         """Whether it was put back."""
         return self._marked("undone.json")
+
+    @property
+    def left(self) -> frozenset[str]:
+        """What stayed as it was when the rest was put back, by path."""
+        try:
+            with open(os.path.join(self.folder, "undone.json"), encoding="utf-8") as stream:
+                said = json.load(stream).get("left") or []
+        except (OSError, ValueError, AttributeError):
+            return frozenset()
+        return frozenset(str(words).rpartition(": ")[0] for words in said)
 
     @property
     def begun(self) -> bool:
@@ -82,6 +93,10 @@ def begin(home: str, run: str, phase: str, node: Node, reloads: list[dict[str, A
             entry["backup"] = "file-{0:04d}".format(count)
             _keep(os.path.join(folder, entry["backup"]), draft.seen.data or b"")
         elif draft.seen.kind == "file":
+            # The kernel takes capabilities from a file that changes hands.
+            if draft.seen.trusted and (draft.uid, draft.gid) != (draft.seen.uid, draft.seen.gid):
+                draft.seen.attributes = node.tree.attributes(draft.seen)
+                entry["before"] = draft.seen.record()
             entry["before"].pop("sha256", None)
         files.append(entry)
     mine = {entry["path"] for entry in files}

@@ -212,8 +212,10 @@ class Tree:
                 raise
             os.fsync(folder)
 
-    def rights(self, seen: Seen, mode: int, uid: int, gid: int) -> None:
-        """Set rights on the very file or folder that was seen.
+    def rights(
+        self, seen: Seen, mode: int, uid: int, gid: int, extra: dict[str, bytes] | None = None
+    ) -> None:
+        """Set rights, and `extra` attributes, on the very file or folder that was seen.
 
         Raises:
             Unsafe: it is another one by now, or has a second name where others can write.
@@ -227,6 +229,19 @@ class Tree:
                     raise Unsafe(errno.ESTALE, "it is not what it was a moment ago", seen.path)
                 require_single(now)
                 set_rights(handle, mode, uid, gid)
+                for key, value in (extra or {}).items():
+                    set_attribute(handle, key, value)
+            finally:
+                os.close(handle)
+
+    def attributes(self, seen: Seen) -> dict[str, bytes]:
+        """The extended attributes of the file that was seen; none where they cannot be read."""
+        with self.parent(seen.path, follow=False) as (folder, name, _, _):
+            handle = os.open(name, _READ, dir_fd=folder)
+            try:
+                info = os.fstat(handle)
+                same = (info.st_dev, info.st_ino) == seen.place
+                return attributes(handle) if same else {}
             finally:
                 os.close(handle)
 
@@ -469,7 +484,6 @@ def put_back(tree: Tree, folder: str, entry: dict[str, Any], report: Undone) -> 
     known = report.thought.get(path) or now.record()
     if same(known, before):
         return
-    # What a command wrote on its way is nobody's word: it comes back however it looks now.
     if after is not None and not same(known, after) and not report.force:
         report.left.append("{0}: somebody changed it since".format(path))
         return
@@ -488,15 +502,33 @@ def put_back(tree: Tree, folder: str, entry: dict[str, Any], report: Undone) -> 
         tree.link(path, before["target"])
     elif "backup" in entry:
         data = backup(folder, entry)
-        extra = {
-            name: base64.b64decode(value) for name, value in before.get("attributes", {}).items()
-        }
         rights = (before["mode"], before["uid"], before["gid"])
-        tree.replace(path, data, rights, extra)
+        tree.replace(path, data, rights, kept_attributes(before))
     elif kind == "directory" and now.kind == "absent":
         tree.folder(path, before["mode"], before["uid"], before["gid"])
     else:
-        tree.rights(now, before["mode"], before["uid"], before["gid"])
+        put_rights_back(tree, now, before)
+
+
+def put_rights_back(tree: Tree, now: Seen, before: dict[str, Any]) -> None:
+    """Bring back owner, mode and attributes of what is there.
+
+    Where others can write they may have put other bytes there meanwhile, which must not run with
+    the rights of whom they do not belong to.
+    """
+    mode, uid, gid = before["mode"], before["uid"], before["gid"]
+    extra = kept_attributes(before)
+    if not now.trusted:
+        extra = {}
+        if now.kind == "file" and (now.uid, now.gid) != (uid, gid):
+            mode &= ~0o6000
+    tree.rights(now, mode, uid, gid, extra)
+
+
+def kept_attributes(before: dict[str, Any]) -> dict[str, bytes]:
+    """The extended attributes that a place had."""
+    kept = before.get("attributes", {})
+    return {name: base64.b64decode(value) for name, value in kept.items()}
 
 
 def backup(folder: str, entry: dict[str, Any]) -> bytes:
@@ -520,17 +552,37 @@ def undo(
     offline: bool = False,
     reload: bool = True,
     command: Any = run,
+    only: frozenset[str] | None = None,
 ) -> Undone:
     """Put back what one pass changed: its files, then its settings, then what must be reloaded.
 
     Doing it twice does no harm. What somebody changed since stays as it is, unless the report
-    says otherwise.
+    says otherwise. With `only` the rest is back already, and these files are all there is to do.
 
     Raises:
         OSError, ValueError: the journal cannot be read.
     """
     body = read_journal(folder)
-    for entry in reversed(body["files"]):
+    before = len(report.done)
+    files = [e for e in reversed(body["files"]) if only is None or e["path"] in only]
+    _put_all_back(tree, folder, files, report)
+    if offline:
+        return report
+    if only is None:
+        _take_back(tree, body["acts"], report, command)
+        # What a command wrote on its way is nobody's word: it comes back however it looks now.
+        touched = [{**entry, "after": None} for entry in body.get("touched", [])]
+        _put_all_back(tree, folder, touched, report)
+    elif len(report.done) == before:
+        return report
+    for again in body["reloads"] if reload else ():
+        report.done.append(again["words"])
+        _steps(tree, again["steps"], report, command)
+    return report
+
+
+def _put_all_back(tree: Tree, folder: str, files: list[dict[str, Any]], report: Undone) -> None:
+    for entry in files:
         try:
             put_back(tree, folder, entry, report)
         except (OSError, Command) as error:
@@ -538,20 +590,15 @@ def undo(
                 report.left.append("{0}: something else is in it now".format(entry["path"]))
                 continue
             report.wrong.append("{0}: {1}".format(entry["path"], error))
-    for act in reversed(body["acts"]):
-        if offline or not act["undo"]:
-            continue
-        report.done.append("undo: {0}".format(act["words"]))
-        _steps(tree, act["undo"], report, command)
-    for entry in () if offline else body.get("touched", []):
-        try:
-            put_back(tree, folder, {**entry, "after": None}, report)
-        except (OSError, Command) as error:
-            report.wrong.append("{0}: {1}".format(entry["path"], error))
-    for again in body["reloads"] if reload and not offline else ():
-        report.done.append(again["words"])
-        _steps(tree, again["steps"], report, command)
-    return report
+
+
+def _take_back(tree: Tree, acts: list[dict[str, Any]], report: Undone, command: Any) -> None:
+    """Take back what is no file; one step that cannot be must not keep the others from it."""
+    for act in reversed(acts):
+        if act["undo"]:
+            report.done.append("undo: {0}".format(act["words"]))
+        for step in act["undo"]:
+            _steps(tree, [step], report, command)
 
 
 def _steps(tree: Tree, steps: list[dict[str, Any]], report: Undone, command: Any) -> None:

@@ -22,6 +22,14 @@ VENDOR = ("/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 FIRST = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 """Switching these sets others back to what a router or a host has by default."""
 
+LAST = {
+    "kernel.kexec_load_disabled": "1",
+    "kernel.modules_disabled": "1",
+    "kernel.unprivileged_bpf_disabled": "1",
+    "kernel.yama.ptrace_scope": "3",
+}
+"""Values that the kernel lets go of at its next start only: nothing takes them back before."""
+
 SCHEMA = {
     "name": Field(str, required=True, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./:@-]*\Z"),
     "value": Field((str, int), required=True),
@@ -105,8 +113,10 @@ class Sysctl(Type):
 
     def undo(self, want: Want, seen: Any) -> list[dict[str, Any]]:
         """The value that ran before."""
-        runs = seen["runs"]
-        return [{"put": [kernel_path(want["name"]), runs]}] if runs is not None else []
+        name, runs = want["name"], seen["runs"]
+        if runs is None or LAST.get(name) == wanted(want):
+            return []
+        return [{"put": [kernel_path(name), runs]}]
 
     def finish(self, wants: list[Want]) -> list[tuple[str, str]]:
         """Write our file, and set what runs otherwise."""
@@ -127,6 +137,7 @@ class Sysctl(Type):
                 {"put": [kernel_path(name), self.wrong[name][0] if name in self.wrong else runs]}
                 for name in names
                 for runs in (self._runs(name),)
+                if LAST.get(name) != values[name]
             ]
             self.node.act("kernel settings", do, undo)
         return words + [("", "no longer keep {0} in {1}".format(name, OURS)) for name in gone]
