@@ -15,6 +15,8 @@ from provision.core.problems import fail
 
 if TYPE_CHECKING:
     from provision.checks.openscap import Scanned
+    from provision.policy.model import Profile
+    from provision.policy.resolve import Resolution
 
 SCHEMA = "holdfast.baseline/1"
 
@@ -51,34 +53,18 @@ def run(args: argparse.Namespace) -> ExitCode:
     """
     from provision.checks import scap_verdict
     from provision.checks.scap_verdict import NodeView
-    from provision.cli.inputs import load_rack
     from provision.core.paths import state_home
     from provision.policy import baseline
-    from provision.policy.judge import selection_of, traits_of
-    from provision.policy.resolve import Target, resolve
 
-    inputs = load_rack(args.inventory)
-    scanned = _scan(state_home() / "runs" / args.run / "checks/openscap", args.node)
-    profile = inputs.policy.profiles.get(inputs.rack.profile)
-    release = next((r for r in profile.benchmark if r == f"el{scanned.release}"), None) \
-        if profile else None  # fmt: skip
-    known = [node.name for node in inputs.rack.nodes]
-    if profile is None or release is None or scanned.node not in known:
-        raise _usage(
-            "other-rack",
-            f"this inventory declares no profile for {scanned.node} of release {scanned.release}",
-            str(args.inventory),
-        )
-    node = inputs.rack.node(scanned.node)
-    resolution = resolve(
-        inputs.policy, selection_of(inputs.rack), Target(release, node.kind, traits_of(node))
-    )
-    place = args.into / baseline.file_name(profile.id, release, node.kind)
+    scanned = scan_of(state_home() / "runs" / args.run / "checks/openscap", args.node)
+    profile, resolution = judged_by(args.inventory, scanned)
+    release, kind = resolution.target.release, resolution.target.kind
+    place = args.into / baseline.file_name(profile.id, release, kind)
     more = {rule: a.reason for rule, a in baseline.read(place).accepted.items()} \
         if place.is_file() else {}  # fmt: skip
-    more |= _reasons(args.reasons, scanned)
+    more |= reasons_of(args.reasons, scanned)
     followed = profile.benchmark[release].scap_profile
-    made = scap_verdict.record(NodeView(scanned, resolution), followed, more, _day(scanned))
+    made = scap_verdict.record(NodeView(scanned, resolution), followed, more, day_of(scanned))
     args.into.mkdir(parents=True, exist_ok=True)
     path = baseline.write(made, args.into)
     if args.json:
@@ -93,27 +79,62 @@ def run(args: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-def _scan(folder: Path, wanted: str | None) -> Scanned:
+def judged_by(inventory: Path, scanned: Scanned) -> tuple[Profile, Resolution]:
+    """The profile that an inventory declares for a node, and what it comes to there.
+
+    Raises:
+        HoldfastError: the inventory is wrong, or declares none for it (exit code 2).
+    """
+    from provision.cli.inputs import load_rack
+    from provision.policy.judge import selection_of, traits_of
+    from provision.policy.resolve import Target, resolve
+
+    inputs = load_rack(inventory)
+    profile = inputs.policy.profiles.get(inputs.rack.profile)
+    benchmark = profile.benchmark if profile else {}
+    release = next((r for r in benchmark if r == f"el{scanned.release}"), None)
+    known = [node.name for node in inputs.rack.nodes]
+    if profile is None or release is None or scanned.node not in known:
+        raise usage(
+            "other-rack",
+            f"this inventory declares no profile for {scanned.node} of release {scanned.release}",
+            str(inventory),
+        )
+    node = inputs.rack.node(scanned.node)
+    target = Target(release, node.kind, traits_of(node))
+    return profile, resolve(inputs.policy, selection_of(inputs.rack), target)
+
+
+def scan_of(folder: Path, wanted: str | None) -> Scanned:
+    """The scan of a node that a run kept in `folder`; of the only one where none is named.
+
+    Raises:
+        HoldfastError: there is none, or several (exit code 2).
+    """
     from provision.checks import openscap
 
     found = {path.parent.name: path for path in sorted(folder.glob("*/scan.json"))}
     if not found:
-        raise _usage("no-scan", "OpenSCAP judged nothing in this run", str(folder))
+        raise usage("no-scan", "OpenSCAP judged nothing in this run", str(folder))
     if wanted is None and len(found) > 1:
-        raise _usage("which-node", f"it judged {len(found)} nodes; name one", str(folder),
+        raise usage("which-node", f"it judged {len(found)} nodes; name one", str(folder),
                      f"--node {next(iter(found))}")  # fmt: skip
     name = wanted or next(iter(found))
     if name not in found:
-        raise _usage("unknown-node", f"it did not judge {name!r}", str(folder),
+        raise usage("unknown-node", f"it did not judge {name!r}", str(folder),
                      suggest(name, [*found]))  # fmt: skip
     try:
         return openscap.load(found[name])
     except (ValueError, KeyError, TypeError) as error:
-        raise _usage("no-scan", f"it cannot be read: {error}", str(found[name])) from error
+        raise usage("no-scan", f"it cannot be read: {error}", str(found[name])) from error
 
 
-def _reasons(path: Path | None, scanned: Scanned) -> Mapping[str, str]:
-    """What --reasons says, for rules that the scan has."""
+def reasons_of(path: Path | None, scanned: Scanned) -> Mapping[str, str]:
+    """What --reasons says, for rules that the scan has.
+
+    Raises:
+        HoldfastError: the file is wrong, or names another rule (exit code 2).
+    """
     from provision.core.problems import HoldfastError
     from provision.core.yamlpos import load_yaml, shown
 
@@ -142,10 +163,12 @@ def _reasons(path: Path | None, scanned: Scanned) -> Mapping[str, str]:
     return found
 
 
-def _day(scanned: Scanned) -> date:
+def day_of(scanned: Scanned) -> date:
+    """The day of a scan."""
     started = scanned.scan.started if scanned.scan else ""
     return datetime.fromisoformat(started).date()
 
 
-def _usage(code: str, message: str, where: str, hint: str | None = None) -> Exception:
+def usage(code: str, message: str, where: str, hint: str | None = None) -> Exception:
+    """What is wrong with what was asked for, to be raised (exit code 2)."""
     return fail(code, message, where=where, hint=hint, exit_code=ExitCode.USAGE)

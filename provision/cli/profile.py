@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.cli import baseline, restore
+from provision.cli import baseline, record, restore
 from provision.cli.output import print_document
 from provision.core.exitcodes import ExitCode
 from provision.core.names import suggest
@@ -85,6 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
     restore.configure(actions)
     baseline.configure(actions)
+    record.configure(actions)
     for action in (listed, show, explain, tailoring):
         action.add_argument("--inventory", metavar="INVENTORY", type=Path, help=_INVENTORY)
 
@@ -102,6 +103,8 @@ def run(args: argparse.Namespace) -> ExitCode:
         "tailoring": _tailoring,
         "restore": restore.run,
         "baseline": baseline.run,
+        "record": record.record,
+        "shares": record.shares,
     }
     return actions[args.action](args)
 
@@ -139,8 +142,7 @@ def _list(args: argparse.Namespace) -> ExitCode:
 
 
 def _show(args: argparse.Namespace) -> ExitCode:
-    from provision.policy import documents, pages
-    from provision.policy.baseline import passes
+    from provision.policy import documents, pages, recorded
     from provision.policy.coverage import coverage
     from provision.policy.datastream import read_datastream
 
@@ -152,22 +154,25 @@ def _show(args: argparse.Namespace) -> ExitCode:
     if profile is None:
         raise _unknown("profile", args.name, [*policy.profiles, *policy.overlays])
     resolution = _resolution(asked, args)
-    found = None
+    found, shares = None, []
     if args.coverage is not None:
         release = resolution.target.release
         followed = profile.benchmark[release]
         stream = read_datastream(args.coverage)
-        seen = passes(profile.id, release)
-        found = coverage(policy, resolution, followed, stream, seen=seen)
+        runs = recorded.find(profile.id, release)
+        turned = frozenset().union(*(one.turned for one in runs))
+        held = frozenset().union(*(one.held for one in runs))
+        found = coverage(policy, resolution, followed, stream, turned=turned, held=held)
+        shares = recorded.shares(runs)
     if args.json:
         body = documents.resolved(profile, resolution)
-        print_document(
-            {"schema": SHOW_SCHEMA, **body, "coverage": found.to_json() if found else None}
-        )
+        told = found.to_json() | {"shares": [s.to_json() for s in shares]} if found else None
+        print_document({"schema": SHOW_SCHEMA, **body, "coverage": told})
         return ExitCode.OK
     print("\n".join(pages.resolved(profile, resolution)))
     if found is not None:
         print("\n".join(pages.covered(found, args.coverage.name)))
+        print("\n".join(pages.turned(shares)))
     return ExitCode.OK
 
 

@@ -18,7 +18,6 @@ from pydantic import Field
 from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.core.judging import INVALID, Part, Subject, validated
-from provision.core.paths import data_dir
 from provision.core.problems import HoldfastError, Problem
 from provision.core.shapes import Model
 from provision.core.yamlpos import load_yaml, shown
@@ -312,22 +311,6 @@ def write(baseline: Baseline, folder: Path) -> Path:
     head = "# Written by `holdfast profile baseline`; reasons are the only part to edit by hand.\n"
     write_whole(path, head + text)
     return path
-
-
-def passes(profile: str, release: str, folder: Path | None = None) -> frozenset[str]:
-    """The rules that a recorded run has shown to pass, on any kind of node.
-
-    Args:
-        profile: Holdfast's name of the profile.
-        release: the release of the node.
-        folder: where the baselines are; those that ship when None.
-
-    Raises:
-        HoldfastError: a baseline has mistakes (exit code 2).
-    """
-    where = data_dir("profiles") / "baselines" if folder is None else folder
-    paths = sorted(where.glob(file_name(profile, release, "*")))
-    return frozenset(rule for path in paths for rule in read(path).passes)
 
 
 def read(path: Path, name: str | None = None) -> Baseline:

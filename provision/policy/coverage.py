@@ -1,7 +1,7 @@
 """What of a benchmark the controls answer: every rule of a SCAP profile, and where it stands.
 
 A rule counts as implemented when a control sets what it asks for and a recorded run has shown that
-it passes then; the baselines hold what was shown.
+it turned from fail to pass by that; see `provision.policy.recorded`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ class State(StrEnum):
     """Where a rule stands."""
 
     IMPLEMENTED = "implemented"
+    HELD = "held"
+    """It passed on the untouched node already, and the control keeps it so."""
     UNSEEN = "not seen"
     PROVIDED = "provided"
     WAIVED = "waived"
@@ -97,7 +99,8 @@ def coverage(
     followed: Benchmark,
     stream: DataStream,
     *,
-    seen: Collection[str] | None = None,
+    turned: Collection[str] | None = None,
+    held: Collection[str] = (),
 ) -> Coverage:
     """Compare a resolved profile with the SCAP profile that it follows.
 
@@ -106,8 +109,10 @@ def coverage(
         resolution: what becomes of the profile's controls.
         followed: the benchmark that the profile follows.
         stream: the content to compare with.
-        seen: the rules that hold in a recorded run. A control that sets something whose rule is
-            not among them has yet to be seen to work. All count as seen when None.
+        turned: the rules that turned from fail to pass in a recorded run. A control that sets
+            something whose rule is not among them has yet to be seen to work. All count as seen
+            when None.
+        held: the rules that passed in one before and after.
 
     Raises:
         HoldfastError: the data stream has no such profile (exit code 2).
@@ -118,8 +123,8 @@ def coverage(
     for rule in benchmark.selected(followed.scap_profile):
         name = short(rule.id)
         state, control, why = standing.get(name) or _elsewhere(policy, resolution, name)
-        if state is State.IMPLEMENTED and seen is not None and name not in seen:
-            state, why = State.UNSEEN, "it is set, and no recorded run shows that the rule passes"
+        if state is State.IMPLEMENTED and turned is not None and name not in turned:
+            state, why = _unturned(name in held)
         found.append(Covered(name, state, control, why, rule.checked))
     return Coverage(
         benchmark.id,
@@ -128,6 +133,12 @@ def coverage(
         tuple(found),
         tuple(_strangers(standing, benchmark, {rule.rule for rule in found})),
     )
+
+
+def _unturned(held: bool) -> tuple[State, str]:
+    if held:
+        return State.HELD, "it passes on the untouched node already"
+    return State.UNSEEN, "it is set, and no recorded run shows that the rule turns to pass"
 
 
 Standing = tuple[State, str | None, str | None]

@@ -18,6 +18,7 @@ from provision.policy.model import (
     Release,
     When,
 )
+from provision.policy.recorded import Share
 from provision.policy.resolve import Exemption, Resolution
 from provision.verdict.text import wrap
 
@@ -134,6 +135,26 @@ def _reasons(title: str, found: Iterable[tuple[Control, str]]) -> Iterator[str]:
         for control, reason in rows:
             yield from _item(f"  {control.id}: ", control.title)
             yield from (f"      {line}" for line in wrap(reason, WIDTH - 6))
+
+
+def shared(share: Share, *, all_of_it: bool = False) -> Iterator[str]:
+    """How much a recorded run has shown; with `all_of_it` also what is left, and why."""
+    kinds = " and ".join(share.kinds)
+    yield f"{share.profile:<13}  {share.release:<4}  {kinds:<16}  {share.words()}"
+    if all_of_it:
+        for rule, reason in sorted(share.left.items()):
+            yield f"  {rule}"
+            yield from (f"      {line}" for line in wrap(reason, WIDTH - 6))
+
+
+def turned(shares: Iterable[Share]) -> Iterator[str]:
+    """What recorded runs have shown of a profile, beside its coverage."""
+    found = list(shares)
+    yield ""
+    yield "of the rules that fail on an untouched node, these pass once it is applied"
+    yield from (line for one in found for line in shared(one))
+    if not found:
+        yield "  no run was recorded"
 
 
 def covered(found: Coverage, name: str) -> Iterator[str]:

@@ -10,7 +10,6 @@ import pytest
 
 from provision.core.problems import HoldfastError
 from provision.policy import datastream as module
-from provision.policy.baseline import passes
 from provision.policy.coverage import State, coverage
 from provision.policy.datastream import read_datastream, short
 from provision.policy.model import Waiver
@@ -184,20 +183,13 @@ def test_what_no_recorded_run_shows_is_not_implemented(tmp_path, resolved):
     found, resolution = resolved
     followed = found.profiles["basic"].benchmark["el10"]
     rules = stream(tmp_path, {"one": ""})
-    for seen, state in (({"one"}, State.IMPLEMENTED), (set(), State.UNSEEN)):
-        (rule,) = coverage(found, resolution, followed, rules, seen=seen).rules
-        assert rule.state is state
-
-
-def test_baselines_of_every_kind_of_node_count(tmp_path):
-    head = "schema: 1\nbaseline:\n  profile: basic\n  release: el10\n  kind: {}\n"
-    content = "  content: {{file: ds.xml, version: '1', profile: xccdf_a_profile_basic}}\n"
-    rest = "  recorded: 2026-11-23\n  floor: 1\n  pass: [{}]\n"
-    for kind, rule in (("vm", "one"), ("container", "two")):
-        text = (head + content + rest).format(kind, rule)
-        (tmp_path / f"basic-el10-{kind}.yml").write_text(text)
-    assert passes("basic", "el10", tmp_path) == {"one", "two"}
-    assert passes("basic", "el9", tmp_path) == frozenset()
+    for turned, held, state in (
+        ({"one"}, set(), State.IMPLEMENTED),
+        (set(), {"one"}, State.HELD),
+        (set(), set(), State.UNSEEN),
+    ):
+        got = coverage(found, resolution, followed, rules, turned=turned, held=held)
+        assert [rule.state for rule in got.rules] == [state]
 
 
 def test_an_empty_profile_has_no_share(tmp_path, resolved):

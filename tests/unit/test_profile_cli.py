@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from provision.cli.main import main
+from provision.policy import recorded
 from provision.policy.datastream import RULE
 from tests.unit.policy_support import datastream
 
@@ -144,21 +146,29 @@ def test_show_names_owner_and_last_day(run, inventory):
 
 
 @pytest.fixture
-def recorded(monkeypatch):
-    """What baselines hold, whatever was recorded up to now."""
-    rules: set[str] = set()
-    monkeypatch.setattr("provision.policy.baseline.passes", lambda *_: frozenset(rules))
-    return rules
+def runs(monkeypatch):
+    """The recorded runs, whatever was recorded up to now."""
+    found: list[recorded.Recorded] = []
+    monkeypatch.setattr("provision.policy.recorded.find", lambda *_: tuple(found))
+    return found
 
 
-def test_show_with_coverage(run, document, stream, recorded):
-    recorded.add("sshd_disable_root_login")
+def one_run(*rows):
+    day = date(2026, 11, 23)
+    place = ("cis_l1_server", "el10", "container", "ds.xml", "1", day, "A node")
+    return recorded.Recorded(*place, tuple(recorded.Row(*row) for row in rows))
+
+
+def test_show_with_coverage(run, document, stream, runs):
+    runs.append(one_run(("sshd_disable_root_login", "fail", "pass"), ("x", "fail", "fail", "why")))
     code, out, _ = run("show", "cis_l1_server", "--coverage", stream)
     assert code == 0
     assert "implemented     1 of 2 (50.0 %)" in out
     assert "not covered     1 of 2 (50.0 %)" in out
     assert "no control answers it" in out
     found = document("show", "cis_l1_server", "--coverage", stream)["coverage"]
+    assert "these pass once it is applied\ncis_l1_server  el10  container         1 of 2" in out
+    assert [(one["turned"], one["failed"]) for one in found["shares"]] == [(1, 2)]
     assert found["total"] == 2
     assert found["counts"]["implemented"] == 1
     assert found["rules"][0] == {
@@ -171,7 +181,7 @@ def test_show_with_coverage(run, document, stream, recorded):
     assert document("show", "cis_l1_server")["coverage"] is None
 
 
-def test_what_no_recorded_run_has_shown_is_not_called_implemented(run, stream, recorded):
+def test_what_no_recorded_run_has_shown_is_not_called_implemented(run, stream, runs):
     _, out, _ = run("show", "cis_l1_server", "--coverage", stream)
     assert "implemented     0 of 2 (0.0 %)" in out
     assert "not seen        1 of 2 (50.0 %)" in out
