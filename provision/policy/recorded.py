@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 
 from provision.core.exitcodes import ExitCode
@@ -278,14 +279,9 @@ class _Reading:
 
     def _head(self, lines: Sequence[str]) -> int:
         """Read the head; returns the number of lines before the first rule."""
-        number = 0
-        for number, line in enumerate(lines, start=1):  # noqa: B007
-            found = _KEY.fullmatch(line)
-            if found is None:
-                break
-            self.head[found[1]] = found[2]
-        else:
-            number += 1
+        head = list(takewhile(bool, (_KEY.fullmatch(line) for line in lines)))
+        self.head = {found[1]: found[2] for found in head if found}
+        number = len(head) + 1
         if number > len(lines) or lines[number - 1] != "\t".join(_COLUMNS):
             self._wrong(number, "no-columns", f"here stands {' '.join(_COLUMNS)}, with tabs", lines)
         self._wrong_all(_HEAD, self.head)
