@@ -227,7 +227,11 @@ class System:
         return 0, self.audit
 
     def _augenrules(self, argv, data):
-        return None
+        path = self.path("/etc/audit/audit.rules")
+        if path.exists():
+            rules = [p.read_text() for p in sorted(self.path("/etc/audit/rules.d").iterdir())]
+            path.rename(self.path("/etc/audit/audit.rules.prev"))
+            self.write("/etc/audit/audit.rules", "# generated\n" + "".join(rules), 0o600)
 
     def _aide(self, argv, data):
         self.write("/var/lib/aide/aide.db.new.gz", "db", 0o600)

@@ -313,6 +313,48 @@ class TestRestore:
         assert system.read("/proc/sys/net/a").split() == ["0"]
         assert not system.path("/etc/sysctl.d/60-holdfast.conf").exists()
 
+    def test_what_loading_the_audit_rules_writes_is_as_before(self, system):
+        system.program("augenrules", "auditctl")
+        system.write("/etc/audit/audit.rules", "# by hand\n", 0o640)
+        system.path("/etc/audit/rules.d").mkdir()
+        before = snapshot(system.root)
+        rule = {"type": "audit_rule", "key": "k", "rules": ["-w /etc/x -p wa -k k"]}
+        run = Run(system, [control(rule)])
+        run.commit()
+        assert "-w /etc/x" in system.read("/etc/audit/audit.rules")
+        assert system.path("/etc/audit/audit.rules.prev").exists()
+        assert self.module(system, "r1", check=True).changes
+        run.undo()
+        assert snapshot(system.root) == before
+
+    def test_what_only_the_next_start_brings_back_is_said(self, system):
+        system.unit("multi-user.target")
+        link = system.path("/usr/lib/systemd/system/default.target")
+        link.symlink_to("graphical.target")
+        run = Run(system, [control({"type": "default_target", "name": "multi-user.target"},
+                                   reboot=True)])  # fmt: skip
+        run.commit()
+        told = self.module(system, "r1", check=True)
+        (note,) = told["holdfast_notes"]
+        assert note.startswith("c: start multi-user.target by default")
+        assert note.endswith("as before at the next start only")
+
+    def test_an_interface_that_came_while_it_was_hardened_is_as_before(self, system):
+        conf = "/proc/sys/net/ipv4/conf"
+        for name in ("all", "default", "eth0", "gone0"):
+            system.write(f"{conf}/{name}/log_martians", "0\n")
+        name = "net.ipv4.conf.default.log_martians"
+        run = Run(system, [control({"type": "sysctl", "name": name, "value": 1})])
+        run.commit()
+        # What a restart does: interfaces come anew, with what is now their default.
+        system.write(f"{conf}/eth0/log_martians", "1\n")
+        system.write(f"{conf}/new0/log_martians", "1\n")
+        system.path(f"{conf}/gone0/log_martians").unlink()
+        assert run.undo().wrong == []
+        seen = {n: system.read(f"{conf}/{n}/log_martians") for n in ("default", "eth0", "new0")}
+        assert seen == {"default": "0\n", "eth0": "0\n", "new0": "1\n"}
+        assert not system.path(f"{conf}/gone0/log_martians").exists()
+
     @ROOT_ONLY
     def test_a_capability_comes_back_to_a_file_that_changed_hands(self, system):
         path = system.write("/usr/bin/tool", "x", 0o755)

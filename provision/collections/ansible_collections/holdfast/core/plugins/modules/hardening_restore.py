@@ -110,6 +110,12 @@ def since(entries: list[journal.Entry], run: str) -> list[journal.Entry]:
     return [e for e in reversed(entries) if e.number >= first and (not e.undone or e.left)]
 
 
+def notes_of(body: dict[str, Any]) -> list[str]:
+    """What of a pass cannot be undone, and what is as before only after the next start."""
+    waiting = ["{0}: as before at the next start only".format(w) for w in body.get("waiting", [])]
+    return [*body["notes"], *waiting]
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
@@ -128,7 +134,7 @@ def main() -> None:
     for entry in chosen:
         restore(outcome, entry, tree, report, params)
         with contextlib.suppress(OSError, ValueError):
-            notes += [note for note in entry.body()["notes"] if note not in notes]
+            notes += [note for note in notes_of(entry.body()) if note not in notes]
     for change in report.done:
         outcome.add(change)
     values: dict[str, Any] = {

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import rescue
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Draft, Node
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.reload import reload_of
 
 HOME = "/var/lib/holdfast/hardening"
 
@@ -100,6 +101,7 @@ def begin(home: str, run: str, phase: str, node: Node, reloads: list[dict[str, A
             entry["before"].pop("sha256", None)
         files.append(entry)
     mine = {entry["path"] for entry in files}
+    written = sorted({path for r in reloads for path in reload_of(r["name"]).writes} - mine)
     touched = sorted({path for act in node.acts for path in act.touches} - mine)
     body = {
         "schema": "holdfast.hardening/1",
@@ -108,16 +110,18 @@ def begin(home: str, run: str, phase: str, node: Node, reloads: list[dict[str, A
         "at": int(time.time()),
         "files": files,
         "touched": [_touched(node, folder, n, path) for n, path in enumerate(touched)],
+        "written": [_touched(node, folder, n, p) for n, p in enumerate(written, len(touched))],
         "acts": [{"words": a.words, "undo": a.undo} for a in node.acts],
         "reloads": reloads,
         "notes": node.notes,
+        "waiting": node.waiting,
     }
     rescue.write_mark(folder, "journal.json", body)
     return Entry(folder)
 
 
 def _touched(node: Node, folder: str, number: int, path: str) -> dict[str, Any]:
-    """A file that a command writes on its way."""
+    """A file that a command or a reload writes on its way."""
     seen = node.tree.look(path, data=True, follow=False)
     entry: dict[str, Any] = {"path": path, "before": seen.record()}
     if seen.kind == "file":

@@ -8,12 +8,22 @@ from typing import Any
 
 
 class Reload:
-    """`words` say it, `steps` do it, `paths` are the files (or folders) that ask for it."""
+    """`words` say it, `steps` do it, `paths` are the files (or folders) that ask for it.
 
-    def __init__(self, words: str, steps: list[list[str]], paths: tuple[str, ...]) -> None:
+    `writes` are files that the steps write on their way and that come back byte for byte.
+    """
+
+    def __init__(
+        self,
+        words: str,
+        steps: list[list[str]],
+        paths: tuple[str, ...],
+        writes: tuple[str, ...] = (),
+    ) -> None:
         self.words = words
         self.steps = steps
         self.paths = paths
+        self.writes = writes
 
     def record(self) -> dict[str, Any]:
         """It as plain data, for the journal."""
@@ -30,7 +40,12 @@ RELOADS: dict[str, Reload] = {
         [["systemctl", "daemon-reload"]],
         ("/etc/systemd/system/", "/etc/fstab"),
     ),
-    "audit": Reload("load the audit rules", [["augenrules", "--load"]], ("/etc/audit/rules.d/",)),
+    "audit": Reload(
+        "load the audit rules",
+        [["augenrules", "--load"]],
+        ("/etc/audit/rules.d/",),
+        ("/etc/audit/audit.rules", "/etc/audit/audit.rules.prev"),
+    ),
     "auditd": Reload(
         "reload auditd.service",
         [["systemctl", "kill", "--kill-whom=main", "-s", "HUP", "auditd.service"]],

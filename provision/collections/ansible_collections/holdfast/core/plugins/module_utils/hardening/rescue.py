@@ -410,8 +410,9 @@ def run(argv: list[str], seconds: int = SECONDS) -> str:
 def perform(tree: Tree, step: dict[str, Any], command: Any = run) -> None:
     """Carry out one plain step: `run` a command, or `put` a text into a file of the kernel.
 
-    What a command of `try` comes to does not matter. `seconds` is how long a command of `run` may
-    take that reads much; others are stuck long before.
+    `keep` puts it there only where the file exists and says something else. What a command of
+    `try` comes to does not matter. `seconds` is how long a command of `run` may take that reads
+    much; others are stuck long before.
 
     Raises:
         Command: it did not work.
@@ -424,14 +425,25 @@ def perform(tree: Tree, step: dict[str, Any], command: Any = run) -> None:
         limit = {"seconds": step["seconds"]} if "seconds" in step else {}
         command(list(step["run"]), **limit)
         return
-    path, text = step["put"]
+    path, text = step["keep"] if "keep" in step else step["put"]
     if not path.startswith(("/proc/sys/", "/sys/")) or ".." in path.split("/"):
         raise Command("{0} is no setting of the kernel".format(path))
+    if "keep" in step and setting(tree, path) in (None, text):
+        return
     try:
         with open(tree.root.rstrip("/") + path, "w", encoding="ascii") as stream:
             stream.write(text + "\n")
     except OSError as error:
         raise Command("{0}: {1}".format(path, error.strerror)) from error
+
+
+def setting(tree: Tree, path: str) -> str | None:
+    """What the kernel says of a setting; None where it has no such."""
+    try:
+        with open(tree.root.rstrip("/") + path, encoding="ascii") as stream:
+            return " ".join(stream.read().split())
+    except OSError:
+        return None
 
 
 class Undone:
@@ -487,9 +499,9 @@ def put_back(tree: Tree, folder: str, entry: dict[str, Any], report: Undone) -> 
     if after is not None and not same(known, after) and not report.force:
         report.left.append("{0}: somebody changed it since".format(path))
         return
-    report.done.append(
-        "{0} {1}".format("remove" if before["kind"] == "absent" else "put back", path)
-    )
+    if after is not None:
+        verb = "remove" if before["kind"] == "absent" else "put back"
+        report.done.append("{0} {1}".format(verb, path))
     if report.check:
         report.thought[path] = {**known, **before}
         return
@@ -570,15 +582,23 @@ def undo(
         return report
     if only is None:
         _take_back(tree, body["acts"], report, command)
-        # What a command wrote on its way is nobody's word: it comes back however it looks now.
-        touched = [{**entry, "after": None} for entry in body.get("touched", [])]
-        _put_all_back(tree, folder, touched, report)
+        _put_all_back(tree, folder, _however(body.get("touched", [])), report)
     elif len(report.done) == before:
         return report
     for again in body["reloads"] if reload else ():
         report.done.append(again["words"])
         _steps(tree, again["steps"], report, command)
+    if only is None and reload:
+        _put_all_back(tree, folder, _however(body.get("written", [])), report)
     return report
+
+
+def _however(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a command wrote on its way is nobody's word: it comes back however it looks now.
+
+    It is not told either: the command's own undo may have brought it back already.
+    """
+    return [{**entry, "after": None} for entry in entries]
 
 
 def _put_all_back(tree: Tree, folder: str, files: list[dict[str, Any]], report: Undone) -> None:

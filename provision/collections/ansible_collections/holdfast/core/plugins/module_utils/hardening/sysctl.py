@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import text as texts
@@ -15,8 +16,10 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
     agreed,
     keep_ours,
 )
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import setting
 
 OURS = "/etc/sysctl.d/60-holdfast.conf"
+_OF_ALL = re.compile(r"^(?P<folder>/proc/sys/net/ipv[46]/conf)/(?:all|default)/(?P<key>[^/]+)\Z")
 ETC = "/etc/sysctl.d"
 VENDOR = ("/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 FIRST = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
@@ -77,14 +80,7 @@ class Sysctl(Type):
         }
 
     def _runs(self, name: str) -> str | None:
-        path = kernel_path(name)
-        if self.node.draft(path).kind == "absent":
-            return None
-        try:
-            with open(self.node.tree.root.rstrip("/") + path, encoding="ascii") as stream:
-                return " ".join(stream.read().split())
-        except OSError:
-            return None
+        return setting(self.node.tree, kernel_path(name))
 
     def diff(self, want: Want, seen: dict[str, Any]) -> list[str]:
         """What runs counts unless an image is built."""
@@ -118,6 +114,23 @@ class Sysctl(Type):
             return []
         return [{"put": [kernel_path(name), runs]}]
 
+    def _interfaces(self, name: str) -> list[dict[str, Any]]:
+        """The steps that bring back what an interface had of a setting for all of them.
+
+        The kernel hands it on to interfaces, but not back to one that came after it was set, as
+        all do after a restart.
+        """
+        found = _OF_ALL.match(kernel_path(name))
+        if found is None:
+            return []
+        steps = []
+        for interface in self.node.tree.names(found.group("folder")):
+            path = "{0}/{1}/{2}".format(found.group("folder"), interface, found.group("key"))
+            runs = setting(self.node.tree, path) if interface not in ("all", "default") else None
+            if runs is not None:
+                steps.append({"keep": [path, runs]})
+        return steps
+
     def finish(self, wants: list[Want]) -> list[tuple[str, str]]:
         """Write our file, and set what runs otherwise."""
         values = {want["name"]: wanted(want) for want in wants}
@@ -139,6 +152,7 @@ class Sysctl(Type):
                 for runs in (self._runs(name),)
                 if LAST.get(name) != values[name]
             ]
+            undo += [step for name in names for step in self._interfaces(name)]
             self.node.act("kernel settings", do, undo)
         return words + [("", "no longer keep {0} in {1}".format(name, OURS)) for name in gone]
 
