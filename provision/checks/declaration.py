@@ -5,8 +5,11 @@ This is all that a check knows beside what a probe saw. Nothing in it comes from
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict
 
+from provision.policy.resolve import NONE
 from provision.rack.model import Node, Rack
 from provision.supply.lock import StackLock
 
@@ -88,7 +91,11 @@ class Machine(_Part):
 
 
 class Expected(_Part):
-    """Everything that is declared for one node."""
+    """Everything that is declared for one node.
+
+    `controls` are the files with the resolved controls of `profile`, for each release that the
+    node may turn out to be; none without a profile.
+    """
 
     node: str
     rack: str
@@ -102,6 +109,8 @@ class Expected(_Part):
     firewall: bool
     serving: Serving | None
     machine: Machine | None
+    profile: str = NONE
+    controls: dict[str, str] = {}
 
     def packages_of(self, role: str, el: str, arch: str) -> tuple[Package, ...]:
         """The locked packages that `role` asks for on this release and architecture."""
@@ -112,7 +121,13 @@ class Expected(_Part):
         return tuple(p for p in self.packages if p.el == el and p.arch in (arch, "noarch"))
 
 
-def expected_of(rack: Rack, lock: StackLock, node: Node, stack_sha256: str) -> Expected:
+def expected_of(
+    rack: Rack,
+    lock: StackLock,
+    node: Node,
+    stack_sha256: str,
+    controls: Mapping[str, str] | None = None,
+) -> Expected:
     """What `node` should be.
 
     Args:
@@ -120,6 +135,7 @@ def expected_of(rack: Rack, lock: StackLock, node: Node, stack_sha256: str) -> E
         lock: the stack lock.
         node: the node.
         stack_sha256: the digest of the lock's file.
+        controls: the files with its resolved controls, by release.
 
     Raises:
         KeyError: the lock lacks what the node serves; loading the inventory finds that first.
@@ -157,6 +173,8 @@ def expected_of(rack: Rack, lock: StackLock, node: Node, stack_sha256: str) -> E
         firewall=node.firewall.enabled,
         serving=_serving(lock, node),
         machine=_machine(node),
+        profile=rack.profile,
+        controls=dict(controls or {}),
     )
 
 

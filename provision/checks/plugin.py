@@ -23,6 +23,8 @@ import testinfra
 from provision.checks import shipping
 from provision.checks.declaration import CONTAINER, HIDDEN, MANIFESTS, UNIT, Expected
 from provision.checks.declare import ATTRIBUTE, Check, CouldNotLook, NotApplicable
+from provision.checks.hardened import declared
+from provision.checks.hardened.registry import asked
 from provision.checks.shipping import Answer, Run, Sight, Unreachable
 from provision.checks.target import Job, Target
 from provision.core.files import append_line
@@ -228,7 +230,8 @@ def _look_at(
 ) -> None:
     with gate:
         try:
-            sight = shipping.look(over(target), areas, asks(target.expected), target.timeout)
+            told = asks(target.expected)
+            sight = shipping.look(over(target), areas, told, target.timeout, target.patience)
             future.set_result(sight)
         except BaseException as error:
             future.set_exception(error)
@@ -248,7 +251,7 @@ def asks(expected: Expected) -> dict[str, Any]:
             "secrets": list(HIDDEN),
             "manifest": f"{MANIFESTS}/{expected.serving.model}.sha256",
         }
-    return told
+    return told | asked(declared.releases(expected))
 
 
 def _check(item: Any) -> Check | None:

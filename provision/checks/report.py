@@ -66,7 +66,7 @@ def judge(
         known_hosts = workdir / "known_hosts"
         write_known_hosts(rack, known_hosts)
         ssh = SshSettings(known_hosts)
-    examined = examine(rack, lock, ssh=ssh, events=events, workdir=workdir)
+    examined = examine(rack, lock, ssh=ssh, events=events, workdir=workdir, policy=policy)
     findings = [*examined.findings, *smoke(rack, events)]
     if policy is not None and rack.profile != NONE:
         place = workdir / "openscap"

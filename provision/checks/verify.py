@@ -25,6 +25,10 @@ from provision.checks.declare import ATTRIBUTE, Check
 from provision.checks.target import Job, Target
 from provision.core.events import Event, EventSink
 from provision.core.files import write_whole
+from provision.policy.judge import selection_of, targets_of
+from provision.policy.load import Policy
+from provision.policy.resolve import NONE, resolve
+from provision.policy.resolve import Target as PolicyTarget
 from provision.rack.model import Node, Rack
 from provision.rack.ssh import SshSettings
 from provision.supply.lock import StackLock, lock_sha256
@@ -65,6 +69,7 @@ def examine(
     events: EventSink,
     workdir: Path,
     suite: Sequence[Path] | None = None,
+    policy: Policy | None = None,
 ) -> Examination:
     """Look at every node of `rack` and judge what is seen.
 
@@ -75,6 +80,7 @@ def examine(
         events: is told about the start, every finding and the end.
         workdir: an existing folder that keeps job, log and raw results.
         suite: files with checks; those of this package when None.
+        policy: what the profile that the inventory asks for is made of.
 
     Raises:
         OSError: the stack lock cannot be read, or `workdir` not be written.
@@ -82,7 +88,11 @@ def examine(
     files = list(suite) if suite is not None else suite_files()
     checks = load_checks(files)
     digest = lock_sha256(rack.stack)
-    targets = [_target(rack, lock, node, digest, ssh) for node in rack.nodes]
+    controls = _controls(rack, policy, workdir / "controls") if policy else {}
+    targets = [
+        _target(rack, n, expected_of(rack, lock, n, digest, controls.get(n.name)), ssh)
+        for n in rack.nodes
+    ]
     events.emit(Event("verify.start", data={"nodes": len(targets), "checks": len(checks)}))
     log = workdir / "checks.log"
     results = workdir / "findings.jsonl"
@@ -133,14 +143,31 @@ def _module(file: Path) -> ModuleType:
     return module
 
 
-def _target(rack: Rack, lock: StackLock, node: Node, digest: str, ssh: SshSettings) -> Target:
-    expected = expected_of(rack, lock, node, digest)
+def _controls(rack: Rack, policy: Policy, folder: Path) -> dict[str, dict[str, str]]:
+    """Write the resolved controls once for each target; the files by node and release."""
+    if rack.profile == NONE:
+        return {}
+    folder.mkdir(mode=0o700, exist_ok=True)
+    selection = selection_of(rack)
+    files: dict[PolicyTarget, str] = {}
+    for node in rack.nodes:
+        for target in targets_of(node):
+            if target not in files:
+                path = folder / f"{len(files) + 1:02d}-{target.release}-{target.kind}.json"
+                body = resolve(policy, selection, target).rendered()
+                write_whole(path, json.dumps(body) + "\n", mode=0o600)
+                files[target] = str(path)
+    return {n.name: {t.release: files[t] for t in targets_of(n)} for n in rack.nodes}
+
+
+def _target(rack: Rack, node: Node, expected: Expected, ssh: SshSettings) -> Target:
     size = sum(f.size for f in expected.serving.files) if expected.serving else 0
     return Target(
         hostspec=f"ssh://[{node.address}]" if ":" in node.address else f"ssh://{node.address}",
         arguments=tuple(ssh.arguments(rack, node)),
         expected=expected,
-        timeout=LOOK_S + size // _READ_BYTES_PER_S,
+        timeout=(LOOK_S + size // _READ_BYTES_PER_S) * node.patience,
+        patience=node.patience,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.checks.hardened.registry import KINDS
 from provision.checks.verify import load_checks, suite_files
 from provision.inference.smoke import CHECKS
 from tests.rehearsal.conftest import Ran, SimulatedRack
@@ -25,6 +26,9 @@ DECLARED = {
 """Checks that are seen to fail by declaring something else."""
 ELSEWHERE = {"base.selinux", "inference.selinux"}
 """Checks that need a kernel of their own."""
+HARDENING = {f"hardening.{kind}" for kind in KINDS}
+"""Checks of a profile, and this rack has none. tests/unit/test_hardening_controls.py shows each fail,
+and tests/soak/test_every_control_broken.py does so on a node."""
 WITHOUT_PACKAGES = {"repositories.packages", "model_store.packages", "inference.packages"}
 """Checks of roles that ask for no package here; they are one function with the others."""
 
@@ -61,7 +65,7 @@ def test_every_check_is_in_the_table() -> None:
     every = {c.id for c in load_checks(suite_files())} | set(CHECKS)
     # No answer from podman is no evidence against it, so this one is at worst unknown.
     planted.add("container_runtime.podman")
-    assert planted | DECLARED | ELSEWHERE | WITHOUT_PACKAGES == every
+    assert planted | DECLARED | ELSEWHERE | HARDENING | WITHOUT_PACKAGES == every
 
 
 def test_an_untouched_rack_passes(rack: SimulatedRack) -> None:
