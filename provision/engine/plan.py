@@ -51,13 +51,17 @@ class Stop:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """What would change on one node; `looked` counts the tasks that looked at it."""
+    """What would change on one node; `looked` counts the tasks that looked at it.
+
+    `lasting` says what of it no restore takes back, and why.
+    """
 
     node: str
     items: tuple[Item, ...]
     looked: int = 0
     stop: Stop | None = None
     restart: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = ()
 
     @property
     def nothing(self) -> bool:
@@ -104,7 +108,8 @@ class Plan:
         """Nodes with the same plan together, in the order of each group's first node."""
         found: dict[tuple[Any, ...], list[NodePlan]] = {}
         for plan in self.nodes:
-            found.setdefault((plan.items, plan.stop, plan.restart, plan.nothing), []).append(plan)
+            like = (plan.items, plan.stop, plan.restart, plan.lasting, plan.nothing)
+            found.setdefault(like, []).append(plan)
         return tuple(Group(tuple(p.node for p in same), same[0]) for same in found.values())
 
     def counts(self) -> dict[str, int]:
@@ -137,6 +142,7 @@ class Plan:
                     },
                     "restart": list(p.restart),
                     "items": [item.to_json() for item in p.items],
+                    "cannot_be_undone": list(p.lasting),
                 }
                 for p in self.nodes
             ],
@@ -167,6 +173,7 @@ def build(
         restarts: why a node's restart is due already, by node.
     """
     items: dict[str, list[Item]] = {node: [] for node in nodes}
+    lasting: dict[str, dict[str, None]] = {node: {} for node in nodes}
     looked = dict.fromkeys(nodes, 0)
     stops: dict[str, Stop] = {}
     for event in events:
@@ -178,6 +185,7 @@ def build(
             item = _item(event)
             if item is not None:
                 items[node].append(item)
+            lasting[node].update((str(note), None) for note in event.data.get("notes") or ())
         elif event.kind == "phase.end" and event.data.get("status") in ("failed", "unreachable"):
             task, message = str(event.data.get("task")), str(event.data.get("message"))
             stops[node] = Stop(str(event.phase), task, message)
@@ -186,7 +194,10 @@ def build(
             stops[node] = Stop("", "", "the node was not looked at")
     due = restarts or {}
     return Plan(
-        tuple(NodePlan(n, tuple(items[n]), looked[n], stops.get(n), due.get(n, ())) for n in nodes)
+        tuple(
+            NodePlan(n, tuple(items[n]), looked[n], stops.get(n), due.get(n, ()), tuple(lasting[n]))
+            for n in nodes
+        )
     )
 
 
@@ -222,6 +233,7 @@ def _render_group(group: Group, bold: bool) -> str:
             lines.append(f"      depends: {item.reason}")
     for reason in plan.restart:
         lines += ["  restart", f"    ~ {reason}"]
+    lines += [f"  ! cannot be undone: {note}" for note in plan.lasting]
     if plan.stop is not None:
         where = f"{plan.stop.phase}: {plan.stop.task}" if plan.stop.phase else "before it began"
         lines += [f"  ! could not look further than {where}", f"      {plan.stop.message}"]
@@ -255,4 +267,5 @@ def _node_from_json(body: dict[str, Any]) -> NodePlan:
         int(body["looked"]),
         Stop(stop["phase"], stop["task"], stop["message"]) if stop else None,
         tuple(body.get("restart") or ()),
+        tuple(body.get("cannot_be_undone") or ()),
     )

@@ -79,6 +79,7 @@ def control(policy: Policy, one: Control) -> dict[str, Any]:
     at = place.document.at(place.path)
     return {
         **one.model_dump(mode="json"),
+        "cannot_be_undone": one.lasting,
         "file": at.file,
         "line": at.line,
         "deviations": [

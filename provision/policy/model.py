@@ -130,6 +130,15 @@ class Control(Model):
                 raise refuse("bad-control", f"it refers to {release}, where it is in no profile")
         return self
 
+    @property
+    def lasting(self) -> str | None:
+        """Why not all of it can be undone; None when it can."""
+        if self.undo is not None:
+            return self.undo
+        if any(resource.type == "package" for resource in self.resources):
+            return "Packages that came or went stay so; whatever else it does is put back."
+        return None
+
     def profiles(self, release: Release) -> tuple[str, ...]:
         """The profiles that it is in, in `release`."""
         return self.levels.get(release, ())

@@ -215,7 +215,8 @@ def _facts(policy: Policy, control: Control) -> Iterator[tuple[str, str]]:
         if text is not None:
             yield label, text
     if control.resources:
-        yield "undo", f"cannot be undone: {control.undo}" if control.undo else "can be undone"
+        why = control.lasting
+        yield "undo", "can be undone" if why is None else f"cannot be undone: {why}"
     for overlay in policy.overlays.values():
         for deviation in overlay.deviations:
             if deviation.control == control.id:

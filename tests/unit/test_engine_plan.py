@@ -71,6 +71,24 @@ def test_plan_says_what_changes_and_what_depends():
         plan.of("n3")
 
 
+def test_plan_says_what_no_restore_takes_back():
+    notes = ["install aide", "sugroup: it stays"]
+    events = [
+        end("n1", "hardening", "Controls", changes=["set x"], notes=notes),
+        end("n1", "access", "Controls", changes=["set y"], notes=notes[:1]),
+        end("n2", "hardening", "Controls", changes=["set x"]),
+        end("n2", "access", "Controls", changes=["set y"]),
+    ]
+    plan = plans.build(["n1", "n2"], events)
+    assert plan.of("n1").lasting == tuple(notes)
+    assert [g.nodes for g in plan.groups()] == [("n1",), ("n2",)]
+    assert plan.to_json()["nodes"][0]["cannot_be_undone"] == notes
+    assert Plan.from_json(plan.to_json()) == plan
+    text = plans.render(plan)
+    assert text.count("cannot be undone") == 2
+    assert "  ! cannot be undone: sugroup: it stays\n" in text
+
+
 def test_a_node_that_was_not_looked_at_has_no_empty_plan():
     plan = plans.build(["n1"], [])
     assert not plan.of("n1").nothing

@@ -715,6 +715,19 @@ class TestModule:
         assert again["changed"] is False
         assert "journal" not in again
 
+    def test_what_cannot_be_undone_is_said_before_it_is_done(self, system):
+        wants = [
+            control(content("/etc/x"), name="one", undo="it stays"),
+            control({"type": "file", "path": "/etc/none", "mode": "0600"}, name="two", undo="no"),
+        ]
+        arguments = {"controls": wants, "root": str(system.root), "notes": ["install aide"]}
+        told = run_module("hardening", arguments, check=True)
+        assert told["holdfast_notes"] == ["install aide", "one: it stays"]
+        done = run_module("hardening", {**arguments, "run": "r1"})
+        assert done["holdfast_notes"] == told["holdfast_notes"]
+        back = run_module("hardening_restore", {"to": "r1", "root": str(system.root)}, check=True)
+        assert back["holdfast_notes"] == told["holdfast_notes"]
+
     def test_a_diff_shows_no_file_that_not_everybody_may_read(self, system):
         system.write("/etc/secret", "key = s3cret\n", 0o600)
         wants = [control(setting("/etc/secret", "other", "1"))]

@@ -206,6 +206,25 @@ def test_explain(run, document):
     assert control["line"] > 1
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("audit-rules-fixed", "The file is put back at once, but the kernel"),
+        ("aide-installed", "Packages that came or went stay so"),
+        ("sshd-no-root-login", None),
+    ],
+)
+def test_explain_says_beforehand_what_cannot_be_undone(run, document, name, why):
+    _, out, _ = run("explain", name)
+    (control,) = document("explain", name)["controls"]
+    if why is None:
+        assert "can be undone" in out
+        assert control["cannot_be_undone"] is None
+    else:
+        assert f"cannot be undone: {why}" in " ".join(out.split())
+        assert why in control["cannot_be_undone"]
+
+
 def test_explain_says_which_overlay_deviates(run):
     _, out, _ = run("explain", "no-forwarding")
     assert "in gpu_host" in out

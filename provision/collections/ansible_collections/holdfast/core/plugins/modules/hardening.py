@@ -163,6 +163,11 @@ left_alone:
   returned: always
   type: list
   elements: str
+holdfast_notes:
+  description: What of this, and of what was changed beside it, cannot be undone, and why.
+  returned: always
+  type: list
+  elements: str
 journal:
   description: The folder of the undo journal.
   returned: when something was changed
@@ -260,6 +265,7 @@ def work(
         "waiting": node.waiting,
         "not_applicable": found.not_applicable,
         "left_alone": node.skipped,
+        "holdfast_notes": node.notes,
     }
     if not outcome.check_mode:
         if unproven is not None:
