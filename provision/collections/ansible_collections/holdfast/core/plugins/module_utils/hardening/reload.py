@@ -53,7 +53,8 @@ RELOADS: dict[str, Reload] = {
     ),
     "journald": Reload(
         "restart systemd-journald.service",
-        [["systemctl", "try-restart", "systemd-journald.service"]],
+        # One that wrote to memory goes on there until it is told to flush.
+        [["systemctl", "try-restart", "systemd-journald.service"], ["journalctl", "--flush"]],
         ("/etc/systemd/journald.conf",),
     ),
     "logind": _again("systemd-logind.service", "/etc/systemd/logind.conf"),
