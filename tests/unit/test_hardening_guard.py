@@ -99,7 +99,9 @@ def test_a_port_that_closes_is_refused():
 
 
 class TestServer:
-    def test_all_files_are_judged_as_they_are_to_be(self, system):
+    def test_all_files_are_judged_as_they_are_to_be(self, system, monkeypatch):
+        here = "host=localhost,addr=127.0.0.1"
+        monkeypatch.setattr(refusal, "came_from", lambda: here)
         system.program("sshd")
         system.write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n")
         system.write("/etc/ssh/sshd_config.d/50-x.conf", "MaxAuthTries 6\n")
@@ -118,6 +120,16 @@ class TestServer:
         assert "# MaxAuthTries 6" in texts["0001.conf"]
         assert texts["sshd_config"].splitlines()[0].endswith("/*.conf")
         assert "/etc/ssh" not in texts["sshd_config"].splitlines()[0]
+
+    def test_it_is_asked_about_where_the_login_comes_from(self, tmp_path):
+        pid = os.getpid()
+        process(tmp_path, pid, "python3", 7, 1)
+        process(tmp_path, 7, "sh", 1, 1)
+        (tmp_path / "7/environ").write_bytes(b"A=b\0SSH_CONNECTION=192.0.2.1 4711 192.0.2.11 22\0")
+        said = refusal.came_from(str(tmp_path))
+        assert said == "host=192.0.2.1,addr=192.0.2.1,laddr=192.0.2.11,lport=22"
+        (tmp_path / "7/environ").write_bytes(b"SSH_CONNECTION=x,user=y 1 2 3\0")
+        assert refusal.came_from(str(tmp_path)) == "host=localhost,addr=127.0.0.1"
 
     def test_a_configuration_that_it_does_not_take_is_refused(self, system):
         system.program("sshd")
@@ -148,6 +160,14 @@ class TestSudo:
     def test_a_group_s_rule_is_a_rule(self, system):
         system.write("/etc/sudoers.d/wheel", "%wheel ALL=(ALL) NOPASSWD: ALL\n", 0o440)
         assert refused(system, self.line(match="^rack", state="absent")) == []
+
+    def test_an_alias_that_we_belong_to_is_our_rule(self, system):
+        text = "User_Alias ROBOTS = ann, rack : OPS = ROBOTS, bob\nOPS ALL=(ALL) NOPASSWD: ALL\n"
+        system.write("/etc/sudoers.d/ops", text, 0o440)
+        assert refused(system, self.line(match="^rack", state="absent")) == []
+        asks = {**self.line(match="^OPS", line="OPS ALL=(ALL) ALL"), "path": "/etc/sudoers.d/ops"}
+        system.write("/etc/sudoers.d/rack", "Defaults use_pty\n", 0o440)
+        assert "sudo would ask rack for a password" in refused(system, asks)[0]
 
     def test_a_default_for_everybody_counts(self, system):
         system.write("/etc/sudoers.d/rack", "rack ALL=(ALL) ALL\nDefaults !authenticate\n", 0o440)
@@ -214,6 +234,87 @@ class TestAccount:
         assert any("would cut the node off" in what for what in refused(system, off))
 
 
+PUBLIC = """<zone><short>Public</short><service name="ssh"/><service name='cockpit'/></zone>"""
+SSH = """<service><short>SSH</short><port protocol="tcp" port="22"/></service>"""
+
+
+FIREWALL_ON = {"type": "service", "name": "firewalld.service", "state": "enabled"}
+
+
+class TestFirewall:
+    """A firewall that is started closes what it does not know."""
+
+    @pytest.fixture
+    def walled(self, system):
+        system.program("sshd")
+        system.unit("firewalld.service")
+        system.write("/etc/ssh/sshd_config", "")
+        system.write("/usr/lib/firewalld/zones/public.xml", PUBLIC)
+        system.write("/usr/lib/firewalld/zones/drop.xml", '<zone target="DROP"></zone>')
+        system.write("/usr/lib/firewalld/services/ssh.xml", SSH)
+        system.write("/etc/firewalld/firewalld.conf", "# DefaultZone=drop\nDefaultZone=public\n")
+        self.listens(system, 22)
+        return system
+
+    def listens(self, system, *ports):
+        said = "".join(f"port {port}\n" for port in ports)
+        system._sshd = lambda argv, data: (0, said)
+
+    def refused(self, system, port=0):
+        return refused(system, FIREWALL_ON, phase="hardening", port=port)
+
+    def test_the_usual_port_is_let_in(self, walled):
+        assert self.refused(walled) == []
+
+    def test_another_port_is_not_and_the_firewall_is_not_started(self, walled):
+        self.listens(walled, 2222)
+        (why,) = self.refused(walled)
+        assert "would close port 2222" in why
+        assert "port 2222" in self.refused(walled, port=2222)[0]
+        run = Run(walled, [control(FIREWALL_ON)])
+        assert "would close port 2222" in refusal.refusals(run.node, None)[0]
+
+    @pytest.mark.parametrize(
+        "zone",
+        [
+            '<port port="2222" protocol="tcp"/>',
+            '<port protocol="tcp" port="2000-3000"/>',
+            '<service name="mine"/>',
+        ],
+    )
+    def test_a_site_lets_it_in_with_its_own_zone(self, walled, zone):
+        self.listens(walled, 2222)
+        mine = '<service><port port="2222" protocol="tcp"/></service>'
+        walled.write("/etc/firewalld/services/mine.xml", mine)
+        walled.write("/etc/firewalld/zones/public.xml", f"<zone>{zone}</zone>")
+        assert self.refused(walled) == []
+
+    @pytest.mark.parametrize(
+        "zone",
+        [
+            "<zone></zone>",
+            '<zone><!-- <service name="ssh"/> --></zone>',
+            '<zone><port port="22" protocol="udp"/></zone>',
+            '<zone><source-port port="22" protocol="tcp"/></zone>',
+        ],
+    )
+    def test_a_zone_of_the_site_takes_the_place_of_the_shipped_one(self, walled, zone):
+        walled.write("/etc/firewalld/zones/public.xml", zone)
+        assert "would close port 22" in self.refused(walled)[0]
+
+    def test_a_default_zone_that_lets_nobody_in_is_refused(self, walled):
+        walled.write("/etc/firewalld/firewalld.conf", "DefaultZone=drop\n")
+        assert "would close port 22" in self.refused(walled)[0]
+        open_zone = '<zone target="ACCEPT"><interface name="eth0"/></zone>'
+        walled.write("/etc/firewalld/zones/management.xml", open_zone)
+        assert self.refused(walled) == []
+
+    def test_one_that_runs_already_closes_nothing(self, walled):
+        walled.units["firewalld.service"]["ActiveState"] = "active"
+        self.listens(walled, 2222)
+        assert self.refused(walled) == []
+
+
 class TestGuard:
     @pytest.fixture
     def armed(self, system):
@@ -269,6 +370,27 @@ class TestGuard:
         assert not system.path(guards.BOOT).exists()
         (entry,) = journal.entries(run.home)
         assert entry.undone
+
+    def test_a_server_that_the_change_ended_is_started_again(self, armed):
+        _run, guard, calls, _ = armed
+        asked = len(calls)
+        guard.fire()
+        assert calls[asked:][:2] == [
+            ["systemctl", "is-failed", "--quiet", "--", "sshd.service"],
+            ["systemctl", "restart", "--", "sshd.service"],
+        ]
+
+    def test_one_that_runs_is_not(self, system, armed):
+        run, _guard, _, _ = armed
+        calls = []
+
+        def runs(argv):
+            calls.append(argv)
+            if argv[1] == "is-failed":
+                raise rescue.Command("no")
+
+        guards.Guard(run.home, run.node.tree, runs).fire()
+        assert not any("restart" in argv for argv in calls)
 
     def test_one_rename_decides_between_the_two(self, armed):
         run, guard, _, _ = armed
@@ -327,11 +449,26 @@ class TestLogin:
     def test_it_began_when_the_server_s_process_did(self, tmp_path):
         ticks = os.sysconf("SC_CLK_TCK")
         chain = (("python3", 900), ("sudo", 800), ("sh", 700), ("sshd-session", 5 * ticks))
-        assert guards.logged_in(self.proc(tmp_path, *chain)) == 1005
+        assert guards.logged_in(self.proc(tmp_path, *chain)) == 5
 
     def test_at_a_console_it_begins_now(self, tmp_path):
-        before = time.time()
+        before = guards.since_boot()
         assert guards.logged_in(self.proc(tmp_path, ("python3", 9), ("bash", 8))) >= before
+
+    def test_a_clock_that_is_set_proves_nothing(self, tmp_path):
+        ticks = os.sysconf("SC_CLK_TCK")
+        proc = self.proc(tmp_path, ("python3", 900), ("sshd-session", 5 * ticks))
+        boot = Path(proc, "sys/kernel/random/boot_id")
+        boot.parent.mkdir(parents=True)
+        boot.write_text("this\n")
+        armed = {"at": time.time(), "since_boot": 6.0, "boot": "this"}
+        assert not guards.proves(armed, proc)
+        # The kernel's own idea of when it started moves with the clock.
+        Path(proc, "stat").write_text(f"cpu 1\nbtime {int(time.time()) + 3600}\n")
+        assert not guards.proves(armed, proc)
+        assert guards.proves({**armed, "since_boot": 4.0}, proc)
+        assert guards.proves({**armed, "boot": "an earlier one"}, proc)
+        assert not guards.proves({"at": 0.0}, proc)
 
 
 class TestModules:
@@ -350,11 +487,11 @@ class TestModules:
         home = self.arm(system, time.time())
         module = plugin("modules", "hardening_guard")
         monkeypatch.setattr(rescue, "run", lambda argv: "")
-        monkeypatch.setattr(module, "logged_in", lambda: 5.0)
+        monkeypatch.setattr(module, "proves", lambda armed: False)
         told = run_module("hardening_guard", {"state": "kept", "home": home})
         assert told["failed"]
         assert "began before the change" in told["msg"]
-        monkeypatch.setattr(module, "logged_in", lambda: time.time() + 5)
+        monkeypatch.setattr(module, "proves", lambda armed: True)
         told = run_module("hardening_guard", {"state": "kept", "home": home})
         assert told["kept"] is True
         again = run_module("hardening_guard", {"state": "kept", "home": home})
@@ -363,10 +500,10 @@ class TestModules:
     def test_a_later_pass_keeps_what_its_login_proves_or_waits(self, system, monkeypatch):
         home = self.arm(system, time.time())
         arguments = {"controls": [], "root": str(system.root)}
-        monkeypatch.setattr(hardening, "logged_in", lambda: 5.0)
+        monkeypatch.setattr(hardening, "proves", lambda armed: False)
         told = run_module("hardening", arguments, check=True)
         assert "no login has proven it yet" in told["msg"]
-        monkeypatch.setattr(hardening, "logged_in", lambda: time.time() + 5)
+        monkeypatch.setattr(hardening, "proves", lambda armed: True)
         told = run_module("hardening", arguments, check=True)
         assert told.changes == ["keep the access changes of run r1, which this login proves"]
         assert Path(home, rescue.MARKER).exists()
@@ -375,7 +512,7 @@ class TestModules:
         home = self.arm(system, time.time())
         rescue.claim(home)
         arguments = {"controls": [], "root": str(system.root)}
-        monkeypatch.setattr(hardening, "logged_in", lambda: time.time() + 5)
+        monkeypatch.setattr(hardening, "proves", lambda armed: True)
         told = run_module("hardening", arguments, check=True)
         assert "no login has proven it yet" in told["msg"]
         assert system.path("/etc/x").exists()

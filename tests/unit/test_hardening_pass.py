@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -569,6 +570,50 @@ class TestLedAstray:
         run = Run(system, [control({"type": "sweep", "what": "no_world_write"})])
         assert (run.wrong, run.said) == ([], [])
         assert "/home/a/d/passwd: a link where others can write" in run.node.skipped
+
+    def test_a_folder_whose_access_list_lets_somebody_write_is_not_trusted(self, system):
+        folder = system.path("/etc/x")
+        folder.mkdir(parents=True)
+        # u::rwx, u:4242:rwx, g::r-x, m::rwx, o::r-x
+        rows = ((1, 7, 2**32 - 1), (2, 7, 4242), (4, 5, 2**32 - 1), (16, 7, 2**32 - 1),
+                (32, 5, 2**32 - 1))  # fmt: skip
+        listed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)
+        tree = rescue.Tree(str(system.root))
+        folder.chmod(0o755)
+        assert tree.look("/etc/x/y").trusted
+        try:
+            os.setxattr(folder, "system.posix_acl_access", listed)
+        except OSError:
+            pytest.skip("this file system keeps no access lists")
+        assert not tree.look("/etc/x/y").trusted
+
+    @ROOT_ONLY
+    def test_nobody_gets_a_file_of_others_that_he_could_not_read(self, system):
+        home = self.loose(system, "/home/a", 0o755)
+        system.user("a:x:4242:4242::/home/a:/bin/bash")
+        for name, mode in ((".secret", 0o600), (".known", 0o644)):
+            (home / name).write_text(name)
+            (home / name).chmod(mode)
+        run = Run(system, [control({"type": "account", "what": "dotfile_owner"})])
+        assert [said.rpartition("/")[2] for said in run.said] == [".known"]
+        assert run.node.skipped == ["/home/a/.secret: not of a, who may not even read it"]
+
+    def test_a_home_of_two_does_not_change_hands_at_every_run(self, system):
+        self.loose(system, "/home/ab", 0o755)
+        system.user("a:x:4242:4242::/home/ab:/bin/bash")
+        system.user("b:x:4243:4243::/home/ab/:/bin/bash")
+        run = Run(system, [control({"type": "account", "what": "home_owner"})])
+        assert run.said == []
+        assert "the home of several" in run.node.skipped[0]
+
+    def test_a_sweep_ends_somewhere(self, system, monkeypatch):
+        monkeypatch.setattr(plugin("module_utils.hardening", "sweep"), "MOST", 3)
+        system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")
+        for number in range(5):
+            system.write(f"/home/a/{number}", "", 0o666)
+        run = Run(system, [control({"type": "sweep", "what": "no_world_write"})])
+        assert len(run.said) == 3
+        assert "the last of 3 places" in run.node.skipped[0]
 
     @pytest.mark.parametrize("home", ["/tmp", "/srv", "/etc/app", "/var/lib", "/var/tmp"])
     def test_no_folder_of_the_system_becomes_somebodys_home(self, system, home):

@@ -15,7 +15,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening import jou
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.apply import Pass
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.guard import (
     Guard,
-    logged_in,
+    proves,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Node, Refused
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.refusal import (
@@ -294,7 +294,7 @@ def adopt(outcome: Outcome, guard: Guard) -> dict[str, Any] | None:
     if armed is None:
         return None
     left = max(0, int(armed.get("deadline", 0) - time.time()))
-    if armed["firing"] or logged_in() <= armed["at"]:
+    if armed["firing"] or not proves(armed):
         outcome.fail(
             "run {0} changed how one logs in here and no login has proven it yet; the node puts "
             "that back within {1} s".format(armed["run"], left),

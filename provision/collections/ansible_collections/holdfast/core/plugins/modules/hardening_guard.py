@@ -8,7 +8,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import journal
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.guard import (
     Guard,
-    logged_in,
+    proves,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import Tree
 from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome
@@ -98,7 +98,7 @@ def main() -> None:
             outcome.add(change)
         outcome.exit(armed=run, kept=False, undone=done)
         return
-    if logged_in() <= armed["at"]:
+    if not proves(armed):
         outcome.fail(
             "this login began before the change, so it proves nothing",
             "connect anew, without a shared connection",

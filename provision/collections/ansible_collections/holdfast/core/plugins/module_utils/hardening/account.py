@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
@@ -114,6 +115,7 @@ class Account(Type):
         """Read the accounts once."""
         del wants
         self.users = users_of(self.node)
+        self.homes = Counter(os.path.normpath(user.home) for user in self.users if user.person)
 
     def read(self, want: Want) -> list[Change] | list[tuple[Draft, int, int, int]]:
         """What is to be changed."""
@@ -153,20 +155,12 @@ class Account(Type):
         """
         part, _, right = want["what"].partition("_")
         for user in self.users:
-            if not user.person or not user.home.startswith("/") or user.home == "/":
-                continue
-            home = self.node.draft(user.home, follow=False)
-            if home.kind != "directory":
-                continue
-            if shared(user.home) or home.mode & 0o1000:
-                self.node.leave(user.home, "the home of {0}, and the system's".format(user.name))
+            if not self._at_home(user, right):
                 continue
             paths = [user.home] if part == "home" else self.node.glob(user.home + "/.?*")
             for path in paths:
                 draft = self.node.draft(path, follow=False)
-                if part == "dotfile" and draft.kind != "file":
-                    continue
-                if not self.node.safe(draft):
+                if not self._settable(user, draft, want["what"]):
                     continue
                 mode = draft.mode & octal(want["value"]) if right == "mode" else draft.mode
                 uid = user.uid if right == "owner" else draft.uid
@@ -174,6 +168,41 @@ class Account(Type):
                 mode = sober(draft, mode, uid, gid)
                 if (mode, uid, gid) != (draft.mode, draft.uid, draft.gid):
                     yield draft, mode, uid, gid
+
+    def _at_home(self, user: User, right: str) -> bool:
+        """Whether somebody has a home, and nobody else has the same."""
+        if not user.person or not user.home.startswith("/") or user.home == "/":
+            return False
+        home = self.node.draft(user.home, follow=False)
+        if home.kind != "directory":
+            return False
+        if shared(user.home) or home.mode & 0o1000:
+            self.node.leave(user.home, "the home of {0}, and the system's".format(user.name))
+            return False
+        if right != "mode" and self.homes[os.path.normpath(user.home)] > 1:
+            self.node.leave(user.home, "the home of several; whose it is to be is not known")
+            return False
+        return True
+
+    def _settable(self, user: User, draft: Draft, what: str) -> bool:
+        """Whether a place's rights may be set; what somebody may have put there is left."""
+        if what.startswith("dotfile") and draft.kind != "file":
+            return False
+        if what == "dotfile_owner" and not readable(draft, user):
+            why = "not of {0}, who may not even read it".format(user.name)
+            self.node.leave(draft.seen.path, why)
+            return False
+        return self.node.safe(draft)
+
+
+def readable(draft: Draft, user: User) -> bool:
+    """Whether a file is somebody's, or may be read: a new owner learns nothing by it.
+
+    A file may be moved from one folder to another by whoever may write both, but for reading.
+    """
+    if draft.uid == user.uid:
+        return True
+    return bool(draft.mode & (0o040 if draft.gid == user.gid else 0o004))
 
 
 def shared(home: str) -> bool:

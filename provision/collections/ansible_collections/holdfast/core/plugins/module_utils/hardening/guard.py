@@ -73,6 +73,8 @@ class Guard:
             "folder": entry.folder,
             "run": entry.run,
             "at": now,
+            "since_boot": since_boot(),
+            "boot": boot(),
             "deadline": now + seconds,
         }
         body["clear"] = [WANTS, BOOT]
@@ -121,20 +123,46 @@ class Guard:
         return done
 
 
-def logged_in(proc: str = "/proc") -> float:
-    """When the login that we work for began, in Unix seconds; now where there is none (a console).
+def proves(armed: dict[str, Any], proc: str = "/proc") -> bool:
+    """Whether the login that we work for began after what is armed.
 
-    The time is that of the SSH server's process for this connection.
+    The kernel's own count decides and not the clock, which may have been set in between.
+    """
+    if "since_boot" not in armed:
+        return False
+    return armed.get("boot") != boot(proc) or logged_in(proc) > float(armed["since_boot"])
+
+
+def since_boot() -> float:
+    """Seconds since the kernel started, which nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot(proc: str = "/proc") -> str:
+    """The name of this start of the kernel; empty where it has none."""
+    try:
+        path = "{0}/sys/kernel/random/boot_id".format(proc)
+        with open(path, encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
+
+
+def logged_in(proc: str = "/proc") -> float:
+    """When the login that we work for began, in seconds since the kernel started.
+
+    Now where there is none (a console). The time is that of the SSH server's process for this
+    connection.
     """
     pid = str(os.getpid()) if proc == "/proc" else "self"
     for _ in range(64):
         name, parent, ticks = _stat(proc, pid)
         if name.startswith("sshd"):
-            return _booted(proc) + ticks / float(os.sysconf("SC_CLK_TCK"))
+            return ticks / float(os.sysconf("SC_CLK_TCK"))
         if parent in ("0", pid):
             break
         pid = parent
-    return time.time()
+    return since_boot()
 
 
 def _stat(proc: str, pid: str) -> tuple[str, str, int]:
@@ -146,8 +174,3 @@ def _stat(proc: str, pid: str) -> tuple[str, str, int]:
         return "", "0", 0
     row = after.split()
     return before.partition("(")[2], row[1], int(row[19])
-
-
-def _booted(proc: str) -> float:
-    with open("{0}/stat".format(proc), encoding="ascii", errors="replace") as stream:
-        return float(next(line.split()[1] for line in stream if line.startswith("btime ")))

@@ -16,19 +16,25 @@ import tempfile
 import time
 from typing import Any
 
-from ansible_collections.holdfast.core.plugins.module_utils.hardening import sshd
+from ansible_collections.holdfast.core.plugins.module_utils.hardening import closed, sshd
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import text as texts
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.account import (
     User,
     users_of,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Node
+from ansible_collections.holdfast.core.plugins.module_utils.processes import (
+    ancestors,
+    read_words,
+)
 
 SUDOERS = "/etc/sudoers"
 DAY = 86400
 _STOPS = ("sshd.service", "sshd.socket", "NetworkManager.service", "systemd-networkd.service")
 _INCLUDE = re.compile(r"^(\s*include\s+)(.*)$", re.IGNORECASE)
 _NEVER = ("/bin/false", "/nologin")
+_ADDRESS = re.compile(r"^[0-9A-Fa-f.:]+(%\w+)?\Z")
+_ALIASES = re.compile(r"^\s*User_Alias\s+(.*)$", re.MULTILINE)
 
 
 class Reached:
@@ -44,7 +50,7 @@ class Reached:
 
 def refusals(node: Node, reached: Reached | None) -> list[str]:
     """Why the staged changes would lock out, in words that say what to do."""
-    found = syntax(node)
+    found = syntax(node) + firewall(node, reached)
     users = {user.name: user for user in users_of(node)}
     if reached is None:
         # Nobody became root, so root itself may have logged in.
@@ -74,6 +80,27 @@ def syntax(node: Node) -> list[str]:
             said = " ".join(out.split())[:200]
             found.append("{0} would not be read by sudo: {1}".format(path, said))
     return found
+
+
+def firewall(node: Node, reached: Reached | None) -> list[str]:
+    """A firewall that would start now, and lets nobody in to the SSH server."""
+    if not closed.starts(node) or "firewalld" in node.missing():
+        return []
+    ports = [reached.port] if reached is not None and reached.port else _listening(node)
+    return [
+        "starting {0} would close port {1}, where the SSH server listens; let it in first "
+        "(firewall-offline-cmd --add-port={1}/tcp)".format(closed.UNIT, port)
+        for port in closed.shut(node, ports)
+    ]
+
+
+def _listening(node: Node) -> list[int]:
+    """The ports of the SSH server; none where there is no such server."""
+    if not node.has_command("sshd"):
+        return []
+    code, out = effective(node, "root")
+    said = options_of(out).get("port", []) if code == 0 else []
+    return [int(port) for port in said if port.isdigit()] or [22]
 
 
 def account(node: Node, user: User, reached: Reached) -> list[str]:
@@ -149,11 +176,24 @@ def effective(node: Node, user: str) -> tuple[int, str]:
             _copy(node, path, os.path.join(folder, "{0:04d}.conf".format(number)), folder)
         main = os.path.join(folder, "sshd_config")
         _copy(node, sshd.MAIN, main, folder)
-        who = "user={0},host=localhost,addr=127.0.0.1".format(user)
+        who = "user={0},{1}".format(user, came_from())
         program = "/usr/sbin/sshd" if node.exists("/usr/sbin/sshd") else "sshd"
         return node.command([program, "-T", "-f", main, "-C", who])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def came_from(proc: str = "/proc") -> str:
+    """Where our own login comes from and to, in the words of ``sshd -T -C``; else from here.
+
+    sudo takes this out of the environment, so that of those who called us is looked at.
+    """
+    for pid in sorted(ancestors(proc, os.getpid()), reverse=True):
+        for word in read_words(proc, pid, "environ"):
+            row = word.partition("=")[2].split() if word.startswith("SSH_CONNECTION=") else []
+            if len(row) == 4 and all(_ADDRESS.match(part) for part in row):
+                return "host={0},addr={0},laddr={2},lport={3}".format(*row)
+    return "host=localhost,addr=127.0.0.1"
 
 
 def _copy(node: Node, path: str, target: str, folder: str) -> None:
@@ -281,14 +321,10 @@ def escalation(node: Node, user: User, reached: Reached) -> list[str]:
 
 def _sudoers(node: Node, names: set[str], *, staged: bool) -> dict[str, Any]:
     """Rules for somebody, whether one asks for no password, and flags of all Defaults."""
-    paths = [SUDOERS, *node.files(SUDOERS + ".d")]
     rules, free, flags = [], False, set()
-    for path in paths:
-        draft = node.draft(path, data=True)
-        data = (
-            draft.data if staged and draft.kind == "file" else None if staged else draft.seen.data
-        )
-        text = (data or b"").decode("utf-8", "replace").replace("\\\n", " ")
+    found = [_sudo_text(node, path, staged) for path in [SUDOERS, *node.files(SUDOERS + ".d")]]
+    names = names | aliases("\n".join(found), names)
+    for text in found:
         for line in texts.lines_of(text):
             words = line.split()
             if not words or (words[0].startswith("#") and not words[0][1:2].isdigit()):
@@ -301,3 +337,26 @@ def _sudoers(node: Node, names: set[str], *, staged: bool) -> dict[str, Any]:
     if "!authenticate" in flags:
         free = True
     return {"rules": rules, "free": free, "flags": flags}
+
+
+def _sudo_text(node: Node, path: str, staged: bool) -> str:
+    """A file of sudo's, as it is or as it is to be, with its long lines in one."""
+    draft = node.draft(path, data=True)
+    data = draft.data if staged and draft.kind == "file" else None if staged else draft.seen.data
+    return (data or b"").decode("utf-8", "replace").replace("\\\n", " ")
+
+
+def aliases(text: str, names: set[str]) -> set[str]:
+    """The aliases of sudo's that one of `names` belongs to, also by another alias."""
+    members = {}
+    for line in _ALIASES.findall(text):
+        for part in line.partition("#")[0].split(":"):
+            alias, _, users = part.partition("=")
+            members[alias.strip()] = {user.strip() for user in users.split(",")}
+    found: set[str] = set()
+    grown = True
+    while grown:
+        more = {a for a, m in members.items() if m & (names | found)} - found
+        found |= more
+        grown = bool(more)
+    return found

@@ -32,6 +32,7 @@ MARKER = "armed.json"
 FIRING = "firing.json"
 """The marker's name once the undo has begun; one rename decides between undo and success."""
 
+ACCESS_LIST = "system.posix_acl_access"
 LINKS = 40
 LARGE = 1 << 20
 """The most bytes that are read of a file that somebody other than root can put there."""
@@ -121,7 +122,9 @@ class Tree:
         """Whether root alone can change what stands in a folder."""
         info = os.fstat(folder)
         others = info.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if info.st_gid else 0))
-        return info.st_uid in self.owners and not others
+        # Where there is an access list, the group's bits are the most that anybody in it has.
+        listed = info.st_mode & stat.S_IWGRP and ACCESS_LIST in attributes(folder)
+        return info.st_uid in self.owners and not others and not listed
 
     def look(self, path: str, *, data: bool = False, follow: bool = True) -> Seen:
         """What is at `path`; where a folder on the way is missing, nothing is.
@@ -690,12 +693,21 @@ def fire(home: str, tree: Tree, command: Any = run, reload: bool = True) -> Undo
         return _fire(home, tree, command, reload)
 
 
+def revive(command: Any) -> None:
+    """Start the SSH server again where the change has ended it; a reload would leave it so."""
+    with contextlib.suppress(Command):
+        command(["systemctl", "is-failed", "--quiet", "--", "sshd.service"])
+        command(["systemctl", "restart", "--", "sshd.service"])
+
+
 def _fire(home: str, tree: Tree, command: Any, reload: bool) -> Undone | None:
     armed = claim(home)
     if armed is None:
         return None
     folder = os.path.join(home, *str(armed["folder"]).split("/")[-2:])
     report = undo(folder, tree, Undone(force=True), reload=reload, command=command)
+    if reload:
+        revive(command)
     mark = {"at": int(time.time()), "by": "the node itself, at its deadline"}
     write_mark(folder, "undone.json", {**mark, **report.record()})
     for path in armed.get("clear", ()):
