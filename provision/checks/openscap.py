@@ -20,7 +20,8 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
-from provision.checks import scap_content, scap_results
+from provision.checks import bounded, scap_content, scap_results
+from provision.checks.bounded import Answer
 from provision.checks.scap_content import NoContent
 from provision.checks.scap_results import RuleResult, Scan
 from provision.core.files import write_whole
@@ -34,7 +35,9 @@ SCAN_S = 1800
 """How long a scan of a node may take whose patience is 1."""
 LOOK_S = 60
 _MOST = 512 * 1024 * 1024
-"""The most bytes that a node's answer may have, packed or unpacked."""
+"""The most bytes that a node's answer may have, unpacked: an ARF of all rules has 40 MiB."""
+_MOST_PACKED = 128 * 1024 * 1024
+_MOST_LOOK = 1024 * 1024
 _PIECE = 1 << 20
 _FILES = ("results.xml", "arf.xml", "report.html", "oscap.log", "status.json")
 _SCAN = ("benchmark", "version", "profile", "started", "ended", "scanner")
@@ -131,7 +134,7 @@ def scan_nodes(
 def _scan(argv: Sequence[str], node: Node, ask: Ask, place: Path, limit_s: int) -> Scanned:
     asked = f"cat /etc/os-release; echo; ls -1 {scap_content.FOLDER}"
     look = _call(argv, asked, b"", LOOK_S * node.patience)
-    release, present = _looked(look.stdout.decode(errors="replace"))
+    release, present = _looked(look.out.decode(errors="replace"))
     if not release:
         raise _NotDone(_said("the node's os-release could not be read", look))
     major = release.get("VERSION_ID", "").partition(".")[0]
@@ -171,19 +174,17 @@ def _scan(argv: Sequence[str], node: Node, ask: Ask, place: Path, limit_s: int) 
 
 def _call(
     argv: Sequence[str], command: str, stdin: bytes, limit_s: float, out: Path | None = None
-) -> subprocess.CompletedProcess[bytes]:
+) -> Answer:
     """Run a command on the node; `out` takes its standard output instead of memory."""
+    most = _MOST_LOOK if out is None else _MOST_PACKED
     try:
-        if out is None:
-            return subprocess.run([*argv, command], input=stdin, capture_output=True,
-                                  timeout=limit_s, check=False)  # fmt: skip
-        with out.open("wb") as stream:
-            return subprocess.run([*argv, command], input=stdin, stdout=stream,
-                                  stderr=subprocess.PIPE, timeout=limit_s, check=False)  # fmt: skip
+        return bounded.call([*argv, command], stdin, limit_s=limit_s, most=most, into=out)
+    except bounded.TooMuch as error:
+        raise _NotDone(f"the node's answer has no end: {error}, and it was ended") from error
     except subprocess.TimeoutExpired as error:
         raise _NotDone(f"the node did not answer within {limit_s:.0f} s") from error
     except OSError as error:
-        raise _NotDone(f"ssh could not be run: {error}") from error
+        raise _NotDone(f"ssh could not be run, or its answer not be kept: {error}") from error
 
 
 def _ended(path: Path) -> int:
@@ -197,8 +198,8 @@ def _ended(path: Path) -> int:
     return status
 
 
-def _said(what: str, done: subprocess.CompletedProcess[bytes]) -> str:
-    words = " ".join((done.stderr or b"").decode(errors="replace").split())[-300:]
+def _said(what: str, done: Answer) -> str:
+    words = " ".join(done.err.decode(errors="replace").split())[-300:]
     how = "the node cannot be reached" if done.returncode == 255 else f"status {done.returncode}"
     return f"{what} ({how}): {words or 'nothing was said'}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.checks import openscap, shipping
+from provision.checks import bounded, openscap, shipping
 from provision.checks.probes import common
 from provision.core.events import NullSink
 from provision.engine import restart
@@ -66,7 +66,7 @@ def test_a_scan_may_take_longer(rack, monkeypatch, tmp_path) -> None:
     def call(argv, command, stdin, limit_s, out=None):
         seen.setdefault(argv[-1], []).append(limit_s)
         text = b'ID=rhel\nVERSION_ID="10.1"\n\nssg-rhel10-ds.xml\n' if out is None else b""
-        return subprocess.CompletedProcess(argv, 0 if out is None else 1, text, b"")
+        return bounded.Answer(0 if out is None else 1, text, b"")
 
     monkeypatch.setattr(openscap, "_call", call)
     order = openscap.Order("x")
