@@ -599,9 +599,9 @@ class TestLedAstray:
         assert run.node.skipped == ["/home/a/.secret: not of a, who may not even read it"]
 
     def test_a_home_of_two_does_not_change_hands_at_every_run(self, system):
-        self.loose(system, "/home/ab", 0o755)
-        system.user("a:x:4242:4242::/home/ab:/bin/bash")
-        system.user("b:x:4243:4243::/home/ab/:/bin/bash")
+        self.loose(system, "/home/ann", 0o755)
+        system.user("a:x:4242:4242::/home/ann:/bin/bash")
+        system.user("b:x:4243:4243::/home/ann/:/bin/bash")
         run = Run(system, [control({"type": "account", "what": "home_owner"})])
         assert run.said == []
         assert "the home of several" in run.node.skipped[0]
