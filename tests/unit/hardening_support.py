@@ -31,6 +31,7 @@ class System:
         self.privileged: list[str] = []
         self.audit = "enabled 1\n"
         self.failing: set[str] = set()
+        self.edited_by_hand = False
         for folder in ("holdfast", "aide"):
             self.path(f"/var/lib/{folder}").mkdir(parents=True)
         me, group = os.getuid(), os.getgid()
@@ -156,9 +157,13 @@ class System:
         self.write("/proc/self/mounts", "".join(line + "\n" for line in lines))
 
     def _authselect(self, argv, data):
+        if argv[0] == "check":
+            return (3, "changed outside authselect") if self.edited_by_hand else None
+        self.edited_by_hand = False
         _, profile, *features = [word for word in argv if not word.startswith("--")]
         lines = [profile, *features]
         self.write("/etc/authselect/authselect.conf", "".join(line + "\n" for line in lines))
+        return None
 
     def _update_crypto_policies(self, argv, data):
         for path in ("/etc/crypto-policies/config", "/etc/crypto-policies/state/current"):
@@ -249,6 +254,9 @@ class System:
 
     def _visudo(self, argv, data):
         return (1, "syntax error") if data and "broken" in data else None
+
+    def _journalctl(self, argv, data):
+        return None
 
     def _dconf(self, argv, data):
         return None

@@ -672,6 +672,59 @@ class TestReboot:
         assert Run(system, [control({"type": "selinux", "state": "permissive"})]).said == []
 
 
+class TestSweep:
+    def test_what_another_control_closes_gets_no_sticky_bit(self, system):
+        homes(system)
+        walk(system)
+        system.path("/home/ann").chmod(0o777)
+        wants = [
+            control({"type": "account", "what": "home_mode", "value": "0750"}),
+            control({"type": "sweep", "what": "sticky"}),
+        ]
+        assert Run(system, wants).commit() == []
+        assert system.path("/home/ann").stat().st_mode & 0o7777 == 0o750
+        assert Run(system, wants).said == []
+
+
+class TestAuthselect:
+    def test_what_it_wrote_and_somebody_edited_is_written_again(self, system):
+        authselect(system)
+        wants = [
+            control(
+                {
+                    "type": "pam",
+                    "service": ["system-auth"],
+                    "facility": "auth",
+                    "module": "pam_unix.so",
+                    "args": {"absent": ["nullok"]},
+                },
+                name="no-empty",
+            ),
+            control({"type": "authselect", "features": ["with-mkhomedir"]}, name="features"),
+        ]
+        Run(system, wants).commit()
+        # The real one would write it from the profile.
+        system.write("/etc/authselect/system-auth", PAM.replace(" nullok", ""))
+        assert Run(system, wants).said == []
+        system.write("/etc/authselect/system-auth", PAM)
+        system.edited_by_hand = True
+        run = Run(system, wants)
+        assert sorted(run.said) == [
+            "features: write the files of authselect profile custom/holdfast again",
+            "no-empty: set pam_unix.so of auth in system-auth",
+        ]
+        assert run.commit("r2") == []
+        assert [
+            "authselect",
+            "select",
+            "custom/holdfast",
+            "with-mkhomedir",
+            "--force",
+            "--quiet",
+        ] in (system.calls)
+        assert not system.edited_by_hand
+
+
 class TestNotHere:
     @pytest.mark.parametrize(
         ("resource", "why"),

@@ -215,8 +215,8 @@ def _place(entry: Entry, what: str, value: Any) -> Iterator[str]:
     for path, kind, mode, uid, gid in entry["places"]:
         if (path == entry["home"]) != (part == "home") or (part == "dotfile" and kind != "file"):
             continue
-        if part == "home" and mode & 0o1000:
-            continue
+        if part == "home" and mode & 0o1002 == 0o1002:
+            continue  # such a folder is the system's, whatever /etc/passwd says
         if right == "mode" and mode & ~int(value, 8):
             yield f"{path} has mode {mode:04o}, more than {value}"
         elif right == "owner" and uid != entry["uid"]:

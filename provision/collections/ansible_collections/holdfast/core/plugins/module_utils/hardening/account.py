@@ -176,7 +176,7 @@ class Account(Type):
         home = self.node.draft(user.home, follow=False)
         if home.kind != "directory":
             return False
-        if shared(user.home) or home.mode & 0o1000:
+        if shared(user.home) or home.mode & 0o1002 == 0o1002:
             self.node.leave(user.home, "the home of {0}, and the system's".format(user.name))
             return False
         if right != "mode" and self.homes[os.path.normpath(user.home)] > 1:

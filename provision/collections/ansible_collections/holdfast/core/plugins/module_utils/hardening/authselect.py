@@ -22,6 +22,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.node impor
 
 STATE = "/etc/authselect/authselect.conf"
 CUSTOM = "/etc/authselect/custom"
+WRITTEN = "/etc/authselect"
 SHIPPED = ("/usr/share/authselect/default", "/usr/share/authselect/vendor")
 OWN = "holdfast"
 SCHEMA = {"features": Field(list), "profile": TEXT}
@@ -38,7 +39,12 @@ class Selection:
         self.had = lines[1:]
         self.profile, self.features = self.was, list(self.had)
         self.edited = False
+        self.stale = bool(self.was) and not node.offline and self._stale()
         node.at_end(self.finish)
+
+    def _stale(self) -> bool:
+        """Whether somebody changed what authselect wrote; its profile then says nothing of it."""
+        return self.node.command(["authselect", "check"])[0] != 0
 
     @staticmethod
     def of(node: Node) -> Selection:
@@ -84,7 +90,7 @@ class Selection:
 
     def finish(self) -> None:
         """Stage the one command that selects everything."""
-        if (self.profile, self.features) != (self.was, self.had) or self.edited:
+        if (self.profile, self.features) != (self.was, self.had) or self.edited or self.stale:
             do = selecting(self.profile, self.features)
             back = [selecting(self.was, self.had)]
             if not self.was:
@@ -92,7 +98,11 @@ class Selection:
                 name = "holdfast-{0}".format(int(time.time()))
                 do["run"].append("--backup=" + name)
                 back = [{"run": ["authselect", "backup-restore", name]}]
-            self.node.act("authselect", [do], back)
+            act = self.node.act("authselect", [do], back)
+            if self.stale:
+                # What stands there is not what selecting it again brings back.
+                paths = self.node.files(WRITTEN)
+                act.touches = tuple(p for p in paths if self.node.draft(p).kind == "file")
 
 
 def selecting(profile: str, features: list[str]) -> dict[str, Any]:
@@ -116,6 +126,8 @@ class Authselect(Type):
         words = []
         if want.get("profile") is not None and not seen.profile:
             words.append("select authselect profile {0}".format(want["profile"]))
+        if seen.stale:
+            words.append("write the files of authselect profile {0} again".format(seen.was))
         missing = [f for f in want.get("features", []) if f not in seen.features]
         return words + ["enable authselect feature {0}".format(name) for name in missing]
 

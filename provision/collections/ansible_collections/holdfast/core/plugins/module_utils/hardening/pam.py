@@ -71,8 +71,16 @@ class Pam(Type):
         return [
             "{0} {1} of {2} in {3}".format(verb, want["module"], want["facility"], service)
             for service, text in seen.items()
-            if edited(text, want) != text
+            if edited(text, want) != text or self._spoilt(service, want)
         ]
+
+    def _spoilt(self, service: str, want: Want) -> bool:
+        """Whether somebody edited the file that authselect wrote, and against this."""
+        real = self.node.draft(FOLDER + "/" + service)
+        if not real.seen.path.startswith(MANAGED) or not Selection.of(self.node).stale:
+            return False
+        text = self.node.text(real.seen.path) or ""
+        return edited(text, want) != text
 
     def write(self, want: Want, seen: dict[str, str]) -> None:
         """Stage the files."""

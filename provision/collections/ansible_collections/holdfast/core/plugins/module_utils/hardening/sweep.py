@@ -111,6 +111,8 @@ class Sweep(Type):
             if len(drafts) == MOST:
                 self.node.leave(path, "the last of {0} places; more are left".format(MOST))
                 break
+        # What another control has closed by now is open to nobody.
+        drafts = [draft for draft in drafts if draft.mode & 0o002]
         return [draft for draft in drafts if draft.mode != right(want, draft.mode)]
 
     def diff(self, want: Want, seen: list[Draft]) -> list[str]:
