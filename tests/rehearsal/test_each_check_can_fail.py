@@ -27,7 +27,7 @@ DECLARED = {
 ELSEWHERE = {"base.selinux", "inference.selinux"}
 """Checks that need a kernel of their own."""
 HARDENING = {f"hardening.{kind}" for kind in KINDS}
-"""Checks of a profile, and this rack has none. tests/unit/test_hardening_controls.py shows each fail,
+"""Checks of a profile; this rack has none. tests/unit/test_hardening_controls.py shows each fail,
 and tests/soak/test_every_control_broken.py does so on a node."""
 WITHOUT_PACKAGES = {"repositories.packages", "model_store.packages", "inference.packages"}
 """Checks of roles that ask for no package here; they are one function with the others."""

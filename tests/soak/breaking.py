@@ -24,8 +24,9 @@ usermod -p '$6$x$y' -s /bin/bash {PERSON}
 chage -m 1 -M 30 -W 7 -I 30 {PERSON}
 touch /home/{PERSON}/.profile; chown {PERSON}: /home/{PERSON}/.profile
 chmod 0600 /home/{PERSON}/.profile; chmod 0700 /home/{PERSON}
+id open >/dev/null 2>&1 || useradd -m open
 """
-AFTER = f"userdel -rf {PERSON} 2>/dev/null; rm -rf /srv/broken-by-hand; true"
+AFTER = f"userdel -rf {PERSON}; userdel -rf open; rm -rf /srv/broken-by-hand; true"
 
 
 def _sysctl(r: Resource) -> str:
@@ -48,10 +49,11 @@ def _sshd(r: Resource) -> str:
     other = {"yes": "no", "no": "yes"}.get(value, SSHD.get(option.lower(), "99"))
     if value.startswith("-"):
         other = "^" + value[1:].split(",", maxsplit=1)[0]
-    if not other:
-        return f"sed -i '/^{option} /d' /etc/ssh/sshd_config.d/00-holdfast.conf"
-    # What is read first holds.
-    return f"echo '{option} {other}' >/etc/ssh/sshd_config.d/00-a-{option.lower()}.conf"
+    # A file read before ours would do for most, but of MaxStartups the last one counts.
+    edit = f"s/^{option} .*/{option} {other}/" if other else f"/^{option} /d"
+    # Some rules read nothing but the main file.
+    files = "/etc/ssh/sshd_config.d/00-holdfast.conf" + (" /etc/ssh/sshd_config" * ("main" in r))
+    return f"sed -i '{edit}' {files}"
 
 
 def _setting(r: Resource) -> str:
@@ -90,7 +92,12 @@ def _line(r: Resource) -> str:
 
 
 def _content(r: Resource) -> str:
-    return f"echo '# by hand' >>{r['path']}"
+    path = r["path"]
+    if path.endswith(".xml"):
+        return f"echo '<zone/>' >{path}"
+    if path.startswith(("/etc/issue", "/etc/motd")):
+        return f"echo 'Kernel \\\\r' >{path}"
+    return f": >{path}"
 
 
 def _file(r: Resource) -> str:
@@ -158,8 +165,7 @@ def _pam(r: Resource) -> str:
 def _authselect(r: Resource) -> str | None:
     if not r.get("features"):
         return None  # without a profile nothing of PAM would be authselect's; it is one step
-    words = "|".join(r["features"])
-    return f"sed -i -E '/^({words})$/d' /etc/authselect/authselect.conf"
+    return "; ".join(f"authselect disable-feature {name}" for name in r["features"])
 
 
 def _kernel_argument(r: Resource) -> str:
@@ -173,9 +179,9 @@ def _account(r: Resource) -> str:
     return {
         "password_max_days": f"chage -M 9999 {PERSON}",
         "password_warn_days": f"chage -W 1 {PERSON}",
-        "inactive_days": f"chage -I -1 {PERSON}",
+        "inactive_days": f"chage -I 99 {PERSON}",
         "min_days": f"chage -m 0 {PERSON}",
-        "lock_empty": "id open >/dev/null 2>&1 || useradd -M open; passwd -q -d open",
+        "lock_empty": "passwd -q -d open",
         "lock_system": "usermod -p '$6$x$y' games",
         "nologin_system": "usermod -s /bin/bash games",
         "home_mode": f"chmod 0777 {home}",
