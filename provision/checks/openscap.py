@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from provision.checks import bounded, scap_content, scap_results
 from provision.checks.bounded import Answer
@@ -281,7 +282,16 @@ def load(path: Path) -> Scanned:
         ValueError: it is no such file.
         OSError: it cannot be read.
     """
-    body = json.loads(path.read_text(encoding="utf-8"))
+    return from_json(json.loads(path.read_text(encoding="utf-8")), path.parent)
+
+
+def from_json(body: Any, place: Path) -> Scanned:
+    """A scan as `to_json` wrote it; what OpenSCAP wrote lies in `place`.
+
+    Raises:
+        ValueError: it is none.
+        KeyError: a part is missing.
+    """
     if not isinstance(body, dict) or body.get("schema") != "holdfast.scan/1":
         raise ValueError("it is not the record of a scan")
     scan = None
@@ -300,6 +310,6 @@ def load(path: Path) -> Scanned:
         chosen=body["chosen"],
         release=body["release"],
         left_out=tuple(body["left_out"]),
-        files={name: path.with_name(file) for name, file in body["files"].items()},
+        files={name: place / file for name, file in body["files"].items()},
         seconds=body["seconds"],
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import __version__
-from provision.checks.scap_verdict import judge_by_openscap
+from provision.checks.scap_verdict import Mode, judge_by_openscap
 from provision.checks.verify import Examination, examine
 from provision.core.events import EventSink
 from provision.core.files import write_whole
@@ -42,6 +42,7 @@ def judge(
     workdir: Path,
     ssh: SshSettings | None = None,
     policy: Policy | None = None,
+    scan: Mode = "full",
 ) -> Verdict:
     """Check every node of `rack`, ask every serving node a question, and give the verdict.
 
@@ -55,6 +56,7 @@ def judge(
         workdir: where the parts of the work are kept; made when missing.
         ssh: how to reach the nodes; by the inventory's own keys when None.
         policy: what the profile that the inventory asks for is made of.
+        scan: whether OpenSCAP judges by all rules, by the quick ones, or by none.
 
     Raises:
         HoldfastError: a baseline cannot be read (exit code 2).
@@ -70,7 +72,9 @@ def judge(
     findings = [*examined.findings, *smoke(rack, events)]
     if policy is not None and rack.profile != NONE:
         place = workdir / "openscap"
-        judged = judge_by_openscap(rack, policy, ssh=ssh, folder=place, events=events)
+        judged = judge_by_openscap(
+            rack, policy, ssh=ssh, folder=place, events=events, mode=scan, run=run
+        )
         findings += judged.findings
     return verdict_of(
         rack,

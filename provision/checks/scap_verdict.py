@@ -6,14 +6,18 @@ a control that is wrong and its check that is wrong with it are still found.
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 from provision.checks import openscap
 from provision.checks.openscap import Order, Scanned
 from provision.checks.scap_content import NoContent
+from provision.checks.scap_memory import Remembered, recall, remember
 from provision.checks.scap_results import RuleResult
 from provision.core.events import Event, EventSink
 from provision.core.paths import data_dir
@@ -27,25 +31,38 @@ from provision.policy.resolve import NONE, Resolution, Target, resolve
 from provision.policy.tailoring import tailor
 from provision.rack.model import Node, Rack
 from provision.rack.ssh import SshSettings
-from provision.verdict.model import Finding, Severity, Status
+from provision.verdict.model import Finding, Severity, Status, worst
 
+Mode = Literal["full", "quick", "none"]
+"""How nodes are scanned: by all rules, without those that read every file, or not at all."""
 CHECK = "openscap.scan"
 """The finding that a scan was made and proves enough; each rule that breaks has one of its own."""
 LEAST_SHARE = 0.6
 """The share of the selected rules that must apply where no baseline says how many."""
 
+LAST = "openscap.last_full_scan"
+"""The finding of a quick scan that tells how old the last full one is."""
+_LAST_TITLE = "The rules that read every file were judged lately"
 _TITLE = "OpenSCAP judges the node as its baseline says"
 _EXPECTED = "every rule of the profile has the result that is accepted for it"
 
 
 @dataclass(frozen=True)
 class NodeView:
-    """All that is known of a node's scan, for reports."""
+    """All that is known of a node's scan, for reports.
+
+    `scanned` has the results that are judged: those of a quick scan have the last full scan's for
+    what was left out. `before` is the full scan before this one, which proves something for `days`
+    days; `record` is the command that makes this scan a baseline.
+    """
 
     scanned: Scanned
     resolution: Resolution | None = None
     judged: Judged | None = None
     baseline: Baseline | None = None
+    before: Remembered | None = None
+    days: int = 7
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,19 +80,20 @@ def judge_by_openscap(
     ssh: SshSettings,
     folder: Path,
     events: EventSink,
-    quick: bool = False,
-    places: Sequence[Path] = (),
+    mode: Mode = "full",
+    run: str = "",
 ) -> ScapVerdict:
     """Scan the nodes of `rack` and hold each rule against what is accepted.
 
     Args:
-        rack: the nodes, and the profile that is declared for them.
+        rack: the nodes, the profile that is declared for them, and the site's own baselines.
         policy: what the profile is made of.
         ssh: how to reach the nodes.
         folder: where OpenSCAP's own reports are kept, a folder for each node.
         events: is told of the start, of every node and of the end.
-        quick: leave out the rules that read every file of a node.
-        places: folders with baselines of the site; ours come last.
+        mode: ``quick`` leaves out the rules that read every file of a node, ``none`` scans nothing;
+            what is left out is judged by the last full scan, while that proves something.
+        run: the id of the run that this belongs to.
 
     Raises:
         HoldfastError: a baseline cannot be read (exit code 2).
@@ -86,29 +104,92 @@ def judge_by_openscap(
     profile = policy.profiles[rack.profile]
     resolutions: dict[str, Resolution] = {}
 
-    def ask(node: Node, major: str) -> Order:
+    def resolved(node: Node, major: str) -> Resolution:
         release = _release(major)
         if release not in profile.benchmark:
             raise NoContent(f"the profile {profile.id} says nothing of release {major or '?'}")
         target = Target(release, node.kind, traits_of(node))
-        resolution = resolve(policy, selection_of(rack), target)
-        resolutions[node.name] = resolution
-        made = tailor(profile, resolution, evaluate_waived=True)
-        return Order(made.profile, made.text, openscap.EXPENSIVE if quick else ())
+        resolutions[node.name] = resolve(policy, selection_of(rack), target)
+        return resolutions[node.name]
+
+    def ask(node: Node, major: str) -> Order:
+        made = tailor(profile, resolved(node, major), evaluate_waived=True)
+        return Order(made.profile, made.text, openscap.EXPENSIVE if mode == "quick" else ())
 
     events.emit(Event("openscap.start", data={"nodes": len(rack.nodes), "profile": profile.id}))
-    scans = openscap.scan_nodes(rack, ask, ssh=ssh, folder=folder)
+    scans = openscap.scan_nodes(rack, ask, ssh=ssh, folder=folder) if mode != "none" else {}
+    now = time.time()
     views: dict[str, NodeView] = {}
     findings: list[Finding] = []
     for node in rack.nodes:
-        view = _view(scans[node.name], resolutions.get(node.name), [*places, ours()])
+        last = recall(rack, node)
+        scanned = scans.get(node.name)
+        if scanned is None and last is not None and last.scanned.release:
+            with contextlib.suppress(NoContent):
+                resolved(node, last.scanned.release)
+        record = f"holdfast profile baseline {rack.path} --run {run} --node {node.name} --into "
+        record += str(rack.baselines[0]) if rack.baselines else "FOLDER"
+        resolution = resolutions.get(node.name)
+        found = _with_last(node, scanned, _usable(last, rack, resolution, now))
+        view = _view(found, resolution, [*rack.baselines, ours()])
+        view = replace(view, before=last, days=rack.full_scan_days, record=record)
         views[node.name] = view
-        made = _findings(view)
+        made = [*_findings(view), *_schedule(view, mode, now)]
         findings += made
-        data = {"status": made[0].status.value, "seconds": view.scanned.seconds}
+        if mode == "full" and scanned is not None and scanned.scan is not None:
+            remember(rack, node, scanned, run, now)
+        data = {"status": worst(made).value, "seconds": view.scanned.seconds}
         events.emit(Event("openscap.node", node=node.name, data=data))
     events.emit(Event("openscap.end", data={"findings": len(findings)}))
     return ScapVerdict(tuple(findings), views)
+
+
+def _usable(
+    last: Remembered | None, rack: Rack, resolution: Resolution | None, now: float
+) -> Remembered | None:
+    """The last full scan, where it is young enough and was by the profile that is asked for."""
+    if last is None or resolution is None or not last.stands(rack.full_scan_days, now):
+        return None
+    was = last.scanned.scan.profile if last.scanned.scan is not None else ""
+    return last if was == f"{resolution.profile}_{resolution.target.release}" else None
+
+
+def _with_last(node: Node, scanned: Scanned | None, usable: Remembered | None) -> Scanned:
+    """What is judged: this scan, with the last full one's results for what it left out."""
+    if scanned is None:
+        if usable is None:
+            return Scanned(
+                node.name, problem="it was not scanned, and no full scan proves anything"
+            )
+        return usable.scanned
+    if usable is None or usable.scanned.scan is None or scanned.scan is None:
+        return scanned
+    if usable.scanned.scan.version != scanned.scan.version:
+        return scanned
+    old = usable.scanned.scan.rules
+    more = {rule: old[rule] for rule in scanned.left_out if rule in old}
+    merged = replace(scanned.scan, rules={**scanned.scan.rules, **more})
+    rest = tuple(rule for rule in scanned.left_out if rule not in more)
+    return replace(scanned, scan=merged, left_out=rest)
+
+
+def _schedule(view: NodeView, mode: Mode, now: float) -> list[Finding]:
+    """Whether the last full scan is young enough, where this one was not full."""
+    if mode == "full":
+        return []
+    last = view.before
+    good = last is not None and last.stands(view.days, now)
+    return [
+        Finding(
+            view.scanned.node, LAST, _LAST_TITLE,
+            Status.PASS if good else Status.UNKNOWN,
+            expected=f"a scan by all rules within {view.days} days",
+            seen=last.words(now) if last is not None else "no full scan of it is known here",
+            severity=Severity.HIGH,
+            action="" if good else "holdfast verify INVENTORY --scan full",
+            clears="" if good else "OpenSCAP judged every rule",
+        )
+    ]  # fmt: skip
 
 
 def ours() -> Path:
@@ -120,28 +201,29 @@ def _release(major: str) -> Release | None:
     return next((release for release in RELEASES if release == f"el{major}"), None)
 
 
-def find_baseline(
-    places: Sequence[Path], resolution: Resolution, scanned: Scanned
-) -> tuple[Baseline | None, str]:
-    """The baseline for a scan and why there is none; one of other content is none.
+def find_baseline(places: Sequence[Path], resolution: Resolution) -> Baseline | None:
+    """The baseline for a resolved profile; the first place that has one counts.
 
     Raises:
         HoldfastError: it cannot be read (exit code 2).
     """
     target = resolution.target
     name = baselines.file_name(resolution.profile, target.release, target.kind)
-    for place in places:
-        if not (place / name).is_file():
-            continue
-        found = baselines.read(place / name)
-        if scanned.scan is None:
-            return None, ""
-        judged_with = (scanned.content, scanned.scan.version)
-        if judged_with != (found.content.file, found.content.version):
-            was = f"{found.content.file} {found.content.version}"
-            return None, f"the baseline {name} was recorded with {was}"
-        return found, ""
-    return None, f"there is no baseline {name}"
+    path = next((place / name for place in places if (place / name).is_file()), None)
+    return baselines.read(path) if path is not None else None
+
+
+def _other_content(baseline: Baseline, scanned: Scanned) -> Breach | None:
+    """What a scan by other content than the baseline's proves: nothing yet."""
+    was = f"{baseline.content.file} {baseline.content.version}"
+    now = f"{scanned.content} {scanned.scan.version if scanned.scan else ''}"
+    if was == now:
+        return None
+    words = (
+        f"its baseline was recorded with {was}, and now {now} judges: what its rules say of a node "
+        "that is as it should be is not known"
+    )
+    return Breach("", was, now, words, unseen=True)
 
 
 def reasons_of(resolution: Resolution) -> dict[str, str]:
@@ -160,7 +242,7 @@ def reasons_of(resolution: Resolution) -> dict[str, str]:
 def _view(scanned: Scanned, resolution: Resolution | None, places: Sequence[Path]) -> NodeView:
     if scanned.scan is None or resolution is None:
         return NodeView(scanned, resolution)
-    baseline, why = find_baseline(places, resolution, scanned)
+    baseline = find_baseline(places, resolution)
     waived = {
         rule: f"{e.source}: {e.reason} ({e.owner}, until {e.expires.isoformat()})"
         for rule, e in resolution.exempt_rules().items()
@@ -175,9 +257,20 @@ def _view(scanned: Scanned, resolution: Resolution | None, places: Sequence[Path
         excused=_excused(resolution),
         left_out=scanned.left_out,
         floor=int(max(len(selected), len(_applied(resolution))) * LEAST_SHARE),
-        why_none=why,
+        why_none=_none_of(resolution),
     )
+    other = _other_content(baseline, scanned) if baseline is not None else None
+    if other is not None:
+        # A rule whose check changed may fail on a node that is as good as before.
+        unseen = (replace(breach, unseen=True) for breach in judged.breaches)
+        judged = replace(judged, breaches=(other, *unseen))
     return NodeView(scanned, resolution, judged, baseline)
+
+
+def _none_of(resolution: Resolution) -> str:
+    target = resolution.target
+    name = baselines.file_name(resolution.profile, target.release, target.kind)
+    return f"there is no baseline {name}"
 
 
 def _applied(resolution: Resolution) -> set[str]:
@@ -226,11 +319,20 @@ def _findings(view: NodeView) -> list[Finding]:
     first = Finding(
         scanned.node, CHECK, _TITLE, status, expected=_EXPECTED, seen="; ".join(said),
         severity=Severity.HIGH,
-        action="" if status is Status.PASS else "look at the rules named below, one by one",
-        clears="" if status is Status.PASS else "no rule is worse than accepted",
+        action=_next_step(view) if judged.breaches else "",
+        clears="no rule is worse than accepted" if judged.breaches else "",
         seconds=scanned.seconds,
     )  # fmt: skip
     return [first, *(_of_breach(view, breach) for breach in broken)]
+
+
+def _next_step(view: NodeView) -> str:
+    baseline = view.baseline
+    if baseline is not None and _other_content(baseline, view.scanned) is not None:
+        return f"look at the rules named below, then record what this content says: {view.record}"
+    if baseline is None:
+        return f"look at the rules named below; once they are as they should be: {view.record}"
+    return "look at the rules named below, one by one"
 
 
 _SEVERITIES = {"high": Severity.HIGH, "medium": Severity.MEDIUM, "low": Severity.LOW}

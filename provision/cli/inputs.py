@@ -10,13 +10,14 @@ from pathlib import Path
 
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import HoldfastError, Problem, by_position
+from provision.policy.baseline import mistakes_in
 from provision.policy.judge import judge_with
 from provision.policy.load import Policy, read_policy
 from provision.policy.resolve import NONE
 from provision.rack.declaration import Declaration
 from provision.rack.inventory import (
     KnownNames,
-    control_folders,
+    folders_of,
     open_inventory,
     stack_path,
     to_rack,
@@ -64,6 +65,7 @@ def read_rack(path: Path) -> tuple[Inputs | None, list[Problem]]:
     lock_path = stack_path(declaration)
     lock, missing = _lock(declaration, lock_path)
     policy, wrong = _policy(declaration)
+    wrong += _baselines(declaration)
     rack, mistakes = to_rack(declaration, _known(lock, policy))
     problems = by_position([*missing, *wrong, *mistakes])
     if problems or rack is None or lock is None or lock_path is None or policy is None:
@@ -104,17 +106,31 @@ def _policy(declaration: Declaration) -> tuple[Policy | None, list[Problem]]:
     asked = [declaration.rack_variable(name) for name in ("overlays", "waivers", "controls")]
     if declaration.rack_value("profile") in (None, NONE) and not any(asked):
         return Policy(), []
-    problems, folders = [], []
-    definition = declaration.rack_variable("controls")
-    for number, folder in enumerate(control_folders(declaration)):
+    folders, problems = _folders(declaration, "controls")
+    policy, wrong = read_policy(folders)
+    return policy, [*problems, *wrong]
+
+
+def _folders(declaration: Declaration, short: str) -> tuple[list[Path], list[Problem]]:
+    """The folders that a variable names; one that is not there is a mistake."""
+    found, problems = [], []
+    definition = declaration.rack_variable(short)
+    for number, folder in enumerate(folders_of(declaration, short)):
         if folder.is_dir():
-            folders.append(folder)
+            found.append(folder)
         elif definition is not None:
             hint = "the path starts at the inventory's folder"
             message = f"there is no folder {str(folder)!r}"
             problems.append(definition.problem("missing-folder", message, (number,), hint=hint))
-    policy, wrong = read_policy(folders)
-    return policy, [*problems, *wrong]
+    return found, problems
+
+
+def _baselines(declaration: Declaration) -> list[Problem]:
+    """Every mistake of the site's own baselines."""
+    folders, problems = _folders(declaration, "baselines")
+    for folder in folders:
+        problems += mistakes_in(folder)
+    return problems
 
 
 def _known(lock: StackLock | None, policy: Policy | None) -> KnownNames:

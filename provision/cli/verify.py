@@ -24,6 +24,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_common(parser)
     parser.add_argument(
+        "--scan",
+        choices=("full", "quick", "none"),
+        default="full",
+        help="where a profile is declared, let OpenSCAP judge by all rules (default), without those"
+        " that read every file of a node, or not at all; what is left out is judged by the last"
+        " full scan, and unknown once that is older than holdfast_full_scan_days",
+    )
+    parser.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
@@ -52,6 +60,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         events=events,
         workdir=folder / "checks",
         policy=inputs.policy,
+        scan=args.scan,
     )
     reports = write_reports(verdict, folder)
     if args.report:

@@ -18,7 +18,7 @@ from pydantic import Field
 from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.core.judging import INVALID, Part, Subject, validated
-from provision.core.problems import HoldfastError, Problem
+from provision.core.problems import HoldfastError, Position, Problem
 from provision.core.shapes import Model
 from provision.core.yamlpos import load_yaml, shown
 from provision.policy.model import Kind, ProfileName, Release, Rule, ScapProfile
@@ -311,6 +311,27 @@ def write(baseline: Baseline, folder: Path) -> Path:
     head = "# Written by `holdfast profile baseline`; reasons are the only part to edit by hand.\n"
     write_whole(path, head + text)
     return path
+
+
+def mistakes_in(folder: Path) -> list[Problem]:
+    """Everything that is wrong with the baselines of a site's folder."""
+    paths = sorted(folder.glob("*.y*ml"))
+    if not paths:
+        hint = "`holdfast profile baseline INVENTORY --run RUN --into FOLDER` writes one"
+        message = "this folder holds no baseline"
+        return [Problem("no-baselines", message, hint=hint, where=str(folder))]
+    found: list[Problem] = []
+    for path in paths:
+        try:
+            made = read(path)
+        except HoldfastError as error:
+            found += error.problems
+            continue
+        name = file_name(made.profile, made.release, made.kind)
+        if path.name != name:
+            message = f"nothing looks for a baseline of this name; it has to be {name}"
+            found.append(Problem("wrong-name", message, Position(str(path), 1, 1)))
+    return found
 
 
 def read(path: Path, name: str | None = None) -> Baseline:

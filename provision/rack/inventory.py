@@ -18,7 +18,7 @@ from provision.rack.variables import ALIASES, PREFIX, VARIABLES
 
 __all__ = [
     "KnownNames",
-    "control_folders",
+    "folders_of",
     "load_inventory",
     "open_inventory",
     "stack_path",
@@ -48,9 +48,9 @@ def stack_path(declaration: Declaration) -> Path | None:
     return _absolute(declaration, value) if isinstance(value, str) else None
 
 
-def control_folders(declaration: Declaration) -> tuple[Path, ...]:
-    """The absolute paths of the folders with the site's own controls."""
-    value = declaration.rack_value("controls")
+def folders_of(declaration: Declaration, short: str) -> tuple[Path, ...]:
+    """The absolute paths of the folders that a variable names."""
+    value = declaration.rack_value(short)
     folders = value if isinstance(value, tuple) else ()
     return tuple(_absolute(declaration, folder) for folder in folders)
 
@@ -69,14 +69,15 @@ def to_rack(declaration: Declaration, known: KnownNames) -> tuple[Rack | None, l
 
 def _rack(declaration: Declaration, nodes: list[Node]) -> Rack:
     given: dict[str, Any] = {}
-    for short in ("profile", "overlays", "waivers", "waves", "origin"):
+    for short in ("profile", "overlays", "waivers", "waves", "origin", "full_scan_days"):
         value = declaration.rack_value(short)
         if value is not None:
             given[short] = value
     known_hosts = declaration.rack_value("known_hosts")
     if isinstance(known_hosts, str):
         given["known_hosts"] = _absolute(declaration, known_hosts)
-    given["controls"] = control_folders(declaration)
+    given["controls"] = folders_of(declaration, "controls")
+    given["baselines"] = folders_of(declaration, "baselines")
     return Rack(
         name=str(declaration.rack_value("rack")),
         path=declaration.sources.path.absolute(),

@@ -199,6 +199,7 @@ class Waiver(Model):
 
 Kind = Literal["metal", "vm", "container"]
 Patience = Annotated[int, Field(ge=1, le=100)]
+ScanDays = Annotated[int, Field(ge=1, le=365)]
 
 Reference = Annotated[SecretRef, PlainSerializer(str, return_type=str)]
 """A secret's reference; serialised as the text that was written, never as the secret."""
@@ -240,8 +241,9 @@ class Node(Model):
 class Rack(Model):
     """The nodes of one inventory.
 
-    `stack` is the absolute path of the stack lock; `controls` are those of the folders with the
-    site's own controls; `known_hosts` a file with host keys beside
+    `stack` is the absolute path of the stack lock; `controls` and `baselines` are those of the
+    folders with the site's own controls and baselines; `full_scan_days` is how long a scan of all
+    rules proves something; `known_hosts` a file with host keys beside
     those of the nodes; `groups` every group's name; `sha256` covers the inventory and every
     group_vars and host_vars file.
     """
@@ -253,6 +255,8 @@ class Rack(Model):
     overlays: tuple[Adoption, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     controls: tuple[Path, ...] = ()
+    baselines: tuple[Path, ...] = ()
+    full_scan_days: int = 7
     waves: Waves = Waves()
     origin: str | None = None
     known_hosts: Path | None = None

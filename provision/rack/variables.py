@@ -26,6 +26,7 @@ from provision.rack.model import (
     Name,
     Patience,
     Position,
+    ScanDays,
     Time,
     Waiver,
     Waves,
@@ -143,6 +144,24 @@ VARIABLES: tuple[Variable, ...] = (
         "Folders with controls of the site's own, relative to the inventory's folder.",
         "[controls]",
         "none",
+    ),
+    Variable(
+        "baselines",
+        "rack",
+        Listing[Folder],
+        "Folders with baselines of the site's own, relative to the inventory's folder: what"
+        " OpenSCAP is known to say of its nodes. They come before those that ship.",
+        "[baselines]",
+        "none",
+    ),
+    Variable(
+        "full_scan_days",
+        "rack",
+        ScanDays,
+        "How many days a scan by all rules proves something. A quick scan leaves out the rules that"
+        " read every file; they are unknown once the last full scan is older.",
+        "7",
+        "7",
     ),
     Variable(
         "waves",

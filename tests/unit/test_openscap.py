@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tarfile
+import time
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -347,9 +348,87 @@ def test_the_tailoring_asks_for_waived_rules_too(judged, ssh):
 
 
 def test_a_quick_scan_says_what_it_leaves_out(judged, ssh):
-    first = judged(quick=True).findings[0]
+    first, *_, last = judged(mode="quick").findings
     assert "no_files_unowned_by_user" in (ssh.folder / "asked").read_text()
     assert "not judged in this scan" in first.seen
+    assert (last.check, last.status) == ("openscap.last_full_scan", Status.UNKNOWN)
+    assert "no full scan of it is known" in last.seen
+
+
+EXPENSIVE = "file_permissions_unauthorized_world_writable"
+
+
+@pytest.fixture
+def later(judged, tmp_path, monkeypatch):
+    """A node whose full scan passed; `judge` it so many days later."""
+    baseline.write(recorded(judged(), tmp_path), tmp_path / "baselines")
+    begin = time.time()
+
+    def judge(days, rack=judged.rack, **more):
+        monkeypatch.setattr(scap_verdict.time, "time", lambda: begin + days * 86400)
+        return {f.check: f for f in judged(rack, **more).findings}
+
+    judge.rack = judged.rack
+    return judge
+
+
+@pytest.mark.parametrize("mode", ["quick", "none"])
+def test_the_last_full_scan_proves_what_is_left_out_for_some_days(later, ssh, mode):
+    found = later(6.5, mode=mode)
+    assert {f.status for f in found.values()} == {Status.PASS}, found
+    last = found["openscap.last_full_scan"]
+    assert "6.5 days ago" in last.seen
+    assert "141 pass" in found["openscap.scan"].seen
+
+
+@pytest.mark.parametrize("days", [7.5, -1.5])
+def test_an_old_full_scan_proves_nothing(later, days):
+    for mode in ("quick", "none"):
+        last = later(days, mode=mode)["openscap.last_full_scan"]
+        assert last.status is Status.UNKNOWN
+        assert last.action == "holdfast verify INVENTORY --scan full"
+    assert later(days, mode="none")["openscap.scan"].status is Status.UNKNOWN
+
+
+def test_how_long_it_proves_something_is_for_the_inventory_to_say(later):
+    patient = later.rack.model_copy(update={"full_scan_days": 30})
+    assert later(29, patient, mode="quick")["openscap.last_full_scan"].status is Status.PASS
+
+
+def test_a_full_scan_needs_no_other(later):
+    assert set(later(400)) == {"openscap.scan"}
+
+
+def test_what_the_last_full_scan_saw_fail_still_fails(later, judged, ssh):
+    body = ssh.members["results.xml"].decode()
+    rule = f'idref="xccdf_org.ssgproject.content_rule_{EXPENSIVE}"'
+    begin = body.index(f"<rule-result {rule}")
+    worse = body[:begin] + body[begin:].replace("<result>pass<", "<result>fail<", 1)
+    good, ssh.members["results.xml"] = ssh.members["results.xml"], worse.encode()
+    judged()
+    ssh.members["results.xml"] = good
+    for mode in ("quick", "none"):
+        assert later(1, mode=mode)[f"openscap.{EXPENSIVE}"].status is Status.FAIL
+
+
+def test_a_node_that_was_installed_anew_has_no_scan(later):
+    (node,) = later.rack.nodes
+    other = node.model_copy(update={"host_keys": ("ssh-ed25519 other",)})
+    rack = later.rack.model_copy(update={"nodes": (other,)})
+    assert later(1, rack, mode="none")["openscap.scan"].status is Status.UNKNOWN
+
+
+def test_a_scan_by_another_profile_proves_nothing(later):
+    other = later.rack.model_copy(update={"profile": "cis_l2_server"})
+    assert later(1, other, mode="none")["openscap.scan"].status is Status.UNKNOWN
+
+
+def test_a_sites_own_baseline_comes_first(judged, tmp_path):
+    (tmp_path / "own").mkdir()
+    baseline.write(recorded(judged(), tmp_path), tmp_path / "own")
+    assert judged().findings[0].status is Status.FAIL
+    own = judged.rack.model_copy(update={"baselines": (tmp_path / "own",)})
+    assert judged(own).findings[0].status is Status.PASS
 
 
 def test_a_result_of_next_to_nothing_proves_nothing(judged, ssh):
@@ -384,13 +463,19 @@ def test_what_was_recorded_passes_from_then_on(judged, tmp_path):
     assert "141 pass" in only.seen
 
 
-def test_a_baseline_of_other_content_is_none(judged, tmp_path):
+def test_other_content_than_the_baselines_proves_nothing_yet(judged, tmp_path, ssh):
     made = recorded(judged(), tmp_path)
     content = made.content.model_copy(update={"version": "0.1.82"})
     baseline.write(made.model_copy(update={"content": content}), tmp_path / "baselines")
-    first = judged().findings[0]
-    assert first.status is Status.FAIL
-    assert "was recorded with ssg-rhel10-ds.xml 0.1.82" in first.seen
+    (first,) = judged(run="R7").findings
+    assert first.status is Status.UNKNOWN
+    assert "was recorded with ssg-rhel10-ds.xml 0.1.82, and now" in first.seen
+    assert "holdfast profile baseline " in first.action
+    assert "--run R7 --node n1 --into FOLDER" in first.action
+    body = ssh.members["results.xml"].decode()
+    ssh.members["results.xml"] = body.replace("<result>pass<", "<result>fail<", 1).encode()
+    first, worse = judged().findings
+    assert (first.status, worse.status) == (Status.UNKNOWN, Status.UNKNOWN)
 
 
 def test_a_baseline_that_cannot_be_read_stops_the_verdict(judged, tmp_path):
@@ -400,7 +485,7 @@ def test_a_baseline_that_cannot_be_read_stops_the_verdict(judged, tmp_path):
 
 
 def test_a_quick_scan_makes_no_baseline(judged, tmp_path):
-    (view,) = judged(quick=True).nodes.values()
+    (view,) = judged(mode="quick").nodes.values()
     with pytest.raises(HoldfastError, match="left out"):
         scap_verdict.record(view, "x", {}, DAY)
     nothing = replace(view, scanned=Scanned("n1"))

@@ -152,3 +152,35 @@ def test_a_release_that_the_profile_does_not_know_is_bad_input(command):
     command.keep("n1", release="8")
     assert command(reasons=command.whole) == 2
     assert "of release 8" in command.err
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("cis_l1_server-el10-container.yml", "result: failed", "'failed'"),
+        ("other.yml", "result: fail", "it has to be cis_l1_server-el10-container.yml"),
+        (None, "", "this folder holds no baseline"),
+    ],
+)
+def test_a_mistake_in_a_sites_own_baselines_is_one_of_its_inventory(command, name, change, words):
+    assert command(reasons=command.whole) == 0
+    made = command.folder / "into/cis_l1_server-el10-container.yml"
+    text = made.read_text().replace("result: fail", change, 1)
+    made.unlink()
+    if name is not None:
+        (made.parent / name).write_text(text)
+    declared = "holdfast_profile: cis_l1_server\n    holdfast_baselines: [into]"
+    command.inventory.write_text(INVENTORY.replace("holdfast_profile: cis_l1_server", declared))
+    assert main(["inventory", "check", str(command.inventory)]) == 2
+    said = command.capsys.readouterr().err
+    assert words in said
+    assert "into" in said
+
+
+def test_a_folder_of_baselines_that_is_not_there_is_a_mistake(command):
+    declared = "holdfast_profile: cis_l1_server\n    holdfast_baselines: [nowhere]"
+    command.inventory.write_text(INVENTORY.replace("holdfast_profile: cis_l1_server", declared))
+    assert main(["inventory", "check", str(command.inventory)]) == 2
+    said = command.capsys.readouterr().err
+    assert "inventory.yml:7:" in said
+    assert "there is no folder" in said
