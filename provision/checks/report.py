@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from provision import __version__
+from provision.checks.scap_pages import rule_book
 from provision.checks.scap_verdict import Mode, judge_by_openscap
 from provision.checks.verify import Examination, examine
 from provision.core.events import EventSink
@@ -22,6 +24,7 @@ from provision.rack.ssh import SshSettings, write_known_hosts
 from provision.supply.lock import StackLock, lock_sha256
 from provision.verdict import html, junit, schema
 from provision.verdict.model import Finding, NodeSummary, Verdict
+from provision.verdict.rules import RuleBook
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,14 @@ def judge(
         ssh = SshSettings(known_hosts)
     examined = examine(rack, lock, ssh=ssh, events=events, workdir=workdir, policy=policy)
     findings = [*examined.findings, *smoke(rack, events)]
+    rules = RuleBook()
     if policy is not None and rack.profile != NONE:
         place = workdir / "openscap"
         judged = judge_by_openscap(
             rack, policy, ssh=ssh, folder=place, events=events, mode=scan, run=run
         )
         findings += judged.findings
+        rules = rule_book(judged, policy, workdir.parent)
     return verdict_of(
         rack,
         examined,
@@ -83,6 +88,7 @@ def judge(
         run=run,
         started=started,
         inputs={"inventory": rack.sha256, "stack lock": lock_sha256(rack.stack)},
+        rules=rules,
     )
 
 
@@ -94,6 +100,7 @@ def verdict_of(
     run: str,
     started: float,
     inputs: dict[str, str],
+    rules: RuleBook | None = None,
 ) -> Verdict:
     """The verdict that findings make; nodes stand in the order of the inventory."""
     order = {node.name: number for number, node in enumerate(rack.nodes)}
@@ -108,6 +115,7 @@ def verdict_of(
         inputs=inputs,
         rehearsal=examined.rehearsal,
         tool=f"holdfast {__version__}",
+        rules=rules or RuleBook(),
     )
 
 
@@ -133,6 +141,8 @@ def _summary(node: Node, release: dict[str, str]) -> NodeSummary:
 def write_reports(verdict: Verdict, folder: Path) -> Reports:
     """Write verdict.json, junit.xml and report.html into `folder`, each whole or not at all.
 
+    Beside them a page of every rule for each node that was judged by a profile: rules/NODE.html.
+
     Raises:
         OSError: the folder cannot be written.
     """
@@ -141,4 +151,11 @@ def write_reports(verdict: Verdict, folder: Path) -> Reports:
     write_whole(made.verdict, schema.to_text(verdict))
     write_whole(made.junit, junit.render(verdict))
     write_whole(made.html, html.render(verdict))
+    for page in verdict.rules.nodes:
+        path = folder / html.rules_file(page.node)
+        path.parent.mkdir(exist_ok=True)
+        # What OpenSCAP wrote lies in the run's folder, and not in others that get the report.
+        there = page.report and (folder / page.report).is_file()
+        report = os.path.relpath(folder / page.report, path.parent) if there else ""
+        write_whole(path, html.render_rules(verdict, page, report))
     return made

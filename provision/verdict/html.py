@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from provision.verdict.elevation import Column, columns
 from provision.verdict.issues import Issue, all_findings, issues, issues_of
 from provision.verdict.model import Finding, NodeSummary, Status, Verdict, count, worst
+from provision.verdict.rules import NodeRules, by_status
 from provision.verdict.text import clean, one_line, shorten
 from provision.verdict.words import LOOKS, answers, duration, headline, moment, plural
 
@@ -51,6 +52,7 @@ class NodePage:
     groups: tuple[tuple[str, tuple[Finding, ...]], ...]
     cells: tuple[Cell, ...]
     printed: bool
+    rules: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,48 @@ def render(verdict: Verdict) -> str:
     )
 
 
+def rules_file(node: str) -> str:
+    """What the page with the rules of a node is called, from the report's folder."""
+    return f"rules/{re.sub(r'[^A-Za-z0-9._-]', '-', node)}.html"
+
+
+def render_rules(verdict: Verdict, page: NodeRules, report: str = "") -> str:
+    """The page that explains every rule of a profile on one node.
+
+    Args:
+        verdict: what the node was judged in.
+        page: the rules.
+        report: where OpenSCAP's own report is, from the page's folder; empty when it is not there.
+    """
+    style = _asset("report.css")
+    return (
+        _environment()
+        .get_template("rules.html.j2")
+        .render(
+            verdict=verdict,
+            page=page,
+            controls=verdict.rules.controls,
+            groups=by_status(page.rules),
+            words=RULE_WORDS,
+            looks=LOOKS,
+            home="../report.html",
+            report=report,
+            style=style,
+            policy=f"default-src 'none'; style-src {_digest(style)}; base-uri 'none'; "
+            "form-action 'none'",
+        )
+    )
+
+
+RULE_WORDS = {
+    Status.FAIL: "not as accepted",
+    Status.UNKNOWN: "of which nothing is proven",
+    Status.WAIVED: "with a recorded reason",
+    Status.PASS: "passing",
+    Status.NOT_APPLICABLE: "not applying here",
+}
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -115,7 +159,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         clean=clean, one_line=one_line, plural=plural, spoken=_spoken, duration=duration,
-        long=_is_long, split=_head_and_rest,
+        long=_is_long, split=_head_and_rest, spoken_time=_spoken_time,
     )  # fmt: skip
     # Only what was cleaned may reach the page, whatever a template forgets.
     environment.finalize = lambda value: clean(value) if type(value) is str else value
@@ -133,6 +177,11 @@ def _digest(text: str) -> str:
 def _spoken(identifier: str) -> str:
     """``container_runtime`` as words."""
     return one_line(identifier.replace("_", " "))
+
+
+def _spoken_time(stamp: str) -> str:
+    """``2026-11-23T11:33:06+00:00`` as a person writes it."""
+    return one_line(stamp).replace("T", " ").replace("+00:00", " UTC")
 
 
 def _is_long(text: str) -> bool:
@@ -175,6 +224,7 @@ def _pages(verdict: Verdict) -> dict[str, NodePage]:
             groups=tuple((g, fs) for g, fs in groups.items() if fs),
             cells=tuple(_cell(g, fs) for g, fs in groups.items()),
             printed=len(found) <= _PRINTED or status is not Status.PASS,
+            rules=rules_file(name) if verdict.rules.of(name) else "",
         )
     return pages
 

@@ -12,25 +12,12 @@ from enum import StrEnum
 from typing import Any
 
 from provision.core.exitcodes import ExitCode
+from provision.verdict.rules import RuleBook
+from provision.verdict.status import Status
+
+__all__ = ["SCHEMA", "Finding", "NodeSummary", "Severity", "Status", "Verdict", "count", "worst"]
 
 SCHEMA = "holdfast.verdict/1"
-
-
-class Status(StrEnum):
-    """The result of one check on one node."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    WAIVED = "waived"
-    NOT_APPLICABLE = "not_applicable"
-    """Follows from what is declared, never from a probe that failed."""
-    UNKNOWN = "unknown"
-    """The check could not look. Gates like a failure."""
-
-    @property
-    def gates(self) -> bool:
-        """Whether this status makes the whole verdict a failure."""
-        return self in (Status.FAIL, Status.UNKNOWN)
 
 
 class Severity(StrEnum):
@@ -92,7 +79,8 @@ class Verdict:
 
     `kind` says which verb made it (``preflight``, ``verify``), `started` and `ended` are Unix
     seconds, `inputs` maps what was judged (inventory, stack lock, profile) to its sha256,
-    `rehearsal` is true when the nodes are simulated, `tool` is the version that judged.
+    `rehearsal` is true when the nodes are simulated, `tool` is the version that judged, `rules`
+    explains every rule of the profile that the nodes were judged by.
     """
 
     kind: str
@@ -105,6 +93,7 @@ class Verdict:
     inputs: dict[str, str] = field(default_factory=dict)
     rehearsal: bool = False
     tool: str = ""
+    rules: RuleBook = field(default_factory=RuleBook)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -163,6 +152,7 @@ class Verdict:
                 for n in self.nodes
             ],
             "findings": [f.to_json() for f in self.findings],
+            "rules": self.rules.to_json(),
         }
 
 

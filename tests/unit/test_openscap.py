@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.checks import openscap, scap_content, scap_results, scap_verdict
+from provision.checks import openscap, scap_content, scap_pages, scap_results, scap_verdict
 from provision.checks.openscap import Order, Scanned
 from provision.checks.scap_content import NoContent
 from provision.core import plainxml
@@ -24,8 +24,10 @@ from provision.core.problems import HoldfastError
 from provision.policy import baseline
 from provision.policy.load import load_policy
 from provision.policy.resolve import Selection, Target, resolve
+from provision.rack.model import Waiver
 from provision.rack.ssh import SshSettings
 from provision.verdict.model import Status
+from provision.verdict.rules import Excuse
 from tests.unit import checks_support
 
 RECORDED = Path(__file__).parents[1] / "data/openscap/untouched-el10-cis_server_l1.xml"
@@ -499,3 +501,48 @@ def test_the_policy_gives_the_reasons_that_it_has():
     assert "container" in reasons["selinux_not_disabled"]
     assert reasons["ensure_root_password_configured"]
     assert "sshd_disable_root_login" not in reasons
+
+
+def test_every_rule_is_explained(judged, tmp_path, ssh):
+    """What it is, why, its state before and now, the evidence, and who answers for a waiver."""
+    baseline.write(recorded(judged(), tmp_path), tmp_path / "baselines")
+    waiver = Waiver(control="sshd-no-root-login", reason="Until <May>.", owner="a@example.org",
+                    expires=date(2099, 6, 30))  # fmt: skip
+    policy = load_policy()
+    verdict = judged(judged.rack.model_copy(update={"waivers": (waiver,)}))
+    book = scap_pages.rule_book(verdict, policy, tmp_path)
+    (page,) = book.nodes
+    assert sum(page.counts().values()) == len(page.rules) == 280
+    assert page.report == "scans/n1/report.html"
+    rules = {rule.rule: rule for rule in page.rules}
+    root = rules["sshd_disable_root_login"]
+    assert (root.status, root.now, root.before) == (Status.WAIVED, "fail", "fail")
+    assert root.excuse == Excuse("Until <May>.", "waiver", "a@example.org", "2099-06-30")
+    assert root.controls == ("sshd-no-root-login",)
+    assert book.controls["sshd-no-root-login"].rationale
+    accepted = rules["selinux_not_disabled"]
+    assert (accepted.status, accepted.excuse.source) == (Status.WAIVED, "baseline")
+    assert accepted.excuse.reason == "it is untouched"
+    good = rules["file_groupowner_etc_passwd"]
+    assert (good.status, good.excuse) == (Status.PASS, None)
+    assert {r.status for r in page.rules if r.now == "notapplicable"} == {Status.NOT_APPLICABLE}
+
+
+def test_a_rule_that_fails_is_explained_with_what_was_seen(judged, tmp_path):
+    book = scap_pages.rule_book(judged(), load_policy(), tmp_path)
+    rules = {rule.rule: rule for rule in book.nodes[0].rules}
+    root = rules["sshd_disable_root_login"]
+    assert root.status is Status.FAIL
+    assert root.seen[0] == "it fails; nothing was recorded for it"
+    assert root.before == "", "no scan is known from before"
+
+
+def test_what_no_scan_proves_is_not_explained_as_a_pass(judged, tmp_path):
+    book = scap_pages.rule_book(judged(mode="quick"), load_policy(), tmp_path)
+    rules = {rule.rule: rule for rule in book.nodes[0].rules}
+    assert {rules[r].status for r in openscap.EXPENSIVE if r in rules} == {Status.UNKNOWN}
+
+
+def test_a_node_without_a_scan_has_no_page(judged, ssh, tmp_path):
+    ssh.status = 255
+    assert scap_pages.rule_book(judged(), load_policy(), tmp_path).nodes == ()

@@ -34,6 +34,10 @@ def test_what_is_written_fits_the_published_schema(made: Verdict) -> None:
     assert list(validator.iter_errors(json.loads(schema.to_text(made)))) == []
 
 
+LATER = {"rules"}
+"""What the first verdicts of this version of the schema did not have."""
+
+
 def test_published_schema_has_not_drifted_from_the_model() -> None:
     published = schema.json_schema()
     jsonschema.Draft202012Validator.check_schema(published)
