@@ -17,9 +17,17 @@ pytestmark = pytest.mark.rehearsal
 
 OURS = {"redhat-release", "setup"}
 """RPMs of the base that no Debian package stands for; they say so themselves."""
-FILES = r"""
-rpm -qa --qf '[%{NAME}\t%{FILEMODES:perms}\t%{FILESIZES}\t%{FILENAMES}\n]'
-"""
+FILES = "[%{=NAME}\\t%{FILEMODES:perms}\\t%{FILESIZES}\\n]"
+"""A line for each file of a package, as rpm's --queryformat wants it."""
+
+
+def hollow(names: set[str], lines: str) -> set[str]:
+    """The packages without a single regular file that holds something."""
+    held: Counter[str] = Counter()
+    for line in lines.splitlines():
+        name, mode, size = line.split("\t")
+        held[name] += mode.startswith("-") and int(size) > 0
+    return {name for name in names if not held[name]}
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +41,25 @@ def test_every_rpm_of_a_bare_node_is_as_it_was_made(bare):
 
 def test_no_name_stands_for_nothing(bare):
     names = set(bare.ssh("n1", "rpm -qa --qf '%{NAME}\\n'").out.split())
-    held: Counter[str] = Counter()
-    for line in bare.ssh("n1", FILES).out.splitlines():
-        name, mode, size, _ = line.split("\t")
-        held[name] += mode.startswith("-") and int(size) > 0
-    assert {name for name in names if not held[name]} == set(), "a name without a file"
+    assert len(names) > 100
+    assert hollow(names, bare.ssh("n1", f"rpm -qa --qf '{FILES}'").out) == set()
+    assert hollow({"a", "b"}, "a\t-rw-r--r--\t0\nb\t-rw-r--r--\t1\na\tdrwxr-xr-x\t9") == {"a"}
+
+
+def test_nothing_in_the_repository_stands_for_nothing(bare):
+    """What a role may install is as real as what is there from the start."""
+    files = sorted(bare.rehearsal.artefacts.glob("el10/*/*.rpm"))
+    assert len(files) > 50
+
+    def asked(form: str) -> str:
+        return bare.run(["rpm", "-qp", "--nosignature", "--qf", form, *map(str, files)]).out
+
+    names = set(asked("%{NAME}\\n").split())
+    assert {"aide", "openscap-scanner", "usbguard", "fapolicyd"} <= names
+    assert hollow(names, asked(FILES)) == set()
+    rows = asked("%{NAME}\\t%{DESCRIPTION}\\v").split("\v")
+    said = dict(row.split("\t", 1) for row in rows if "\t" in row)
+    assert {name for name in names if "Rebuilt from Debian's" not in said[name]} == set()
 
 
 def test_every_rpm_says_where_its_files_come_from(bare):
@@ -76,6 +98,9 @@ def test_a_hardened_node_is_as_its_baseline_says(hardened):
     assert "rules apply" in judged["openscap.scan"]["seen"]
     kept = {path.name for path in (run / "checks/openscap/n1").iterdir()}
     assert {"arf.xml.gz", "report.html", "results.xml.gz", "scan.json"} <= kept
+    page = (run / "rules/n1.html").read_text()
+    assert 'id="sshd_disable_root_login"' in page
+    assert 'href="../checks/openscap/n1/report.html"' in page
 
 
 BROKEN = {
@@ -88,10 +113,14 @@ BROKEN = {
 
 def test_what_is_undone_by_hand_is_noticed_rule_by_rule(hardened):
     hardened.ssh("n1", "\n".join(BROKEN.values()))
-    ran = hardened.holdfast("verify", "--limit", "n1", "--json", hardened.inventory)
+    # None of these rules reads every file, and the full scan is of a moment ago.
+    words = ("verify", "--scan", "quick", "--limit", "n1", "--json", hardened.inventory)
+    ran = hardened.holdfast(*words)
     assert ran.code == 1, ran.said()
     failed = {f["check"] for f in ran.document["findings"] if f["status"] == "fail"}
     assert {f"openscap.{rule}" for rule in BROKEN} <= failed
+    (last,) = [f for f in ran.document["findings"] if f["check"] == "openscap.last_full_scan"]
+    assert last["status"] == "pass"
 
 
 def test_a_node_without_a_scanner_proves_nothing(hardened):
