@@ -43,8 +43,29 @@ class Selection:
         node.at_end(self.finish)
 
     def _stale(self) -> bool:
-        """Whether somebody changed what authselect wrote; its profile then says nothing of it."""
-        return self.node.command(["authselect", "check"])[0] != 0
+        """Whether somebody changed what authselect wrote; its profile then says nothing of it.
+
+        `authselect check` of EL 10 looks at the links only, so what it would write is asked for.
+        """
+        argv = ["authselect", "test", self.was, *self.had, "--all"]
+        code, out = self.node.command(argv)
+        wanted: dict[str, list[str]] = {}
+        lines: list[str] = []
+        for line in texts.lines_of(out) if code == 0 else ():
+            if line.startswith("File /etc/pam.d/") and line.endswith(":"):
+                lines = wanted[WRITTEN + "/" + line[len("File /etc/pam.d/") : -1]] = []
+            elif line.startswith("File "):
+                lines = []
+            elif texts.active(line):
+                lines.append(line.strip())
+        return any(lines != self._said(path) for path, lines in wanted.items())
+
+    def _said(self, path: str) -> list[str]:
+        return [
+            line.strip()
+            for line in texts.lines_of(self.node.text(path) or "")
+            if texts.active(line)
+        ]
 
     @staticmethod
     def of(node: Node) -> Selection:
