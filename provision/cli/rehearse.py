@@ -19,6 +19,7 @@ from provision.core.names import suggest
 from provision.core.problems import fail
 from provision.policy.load import load_policy
 from provision.rehearsal import rack
+from provision.rehearsal.gpu import models
 from provision.rehearsal.rack import Rehearsal
 
 _NODES = {"container": "simulated nodes", "vm": "virtual machines"}
@@ -38,6 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="container",
         help="what nodes are: containers (default), or virtual machines, which have a kernel of "
         "their own: settings of the kernel, auditd, modules and mounts are real there",
+    )
+    parser.add_argument(
+        "--gpus",
+        metavar="MODEL",
+        help=f"give the nodes simulated GPUs, and declare them: {', '.join(models.names())}",
     )
     parser.add_argument(
         "--profile",
@@ -103,6 +109,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         engine_image=args.engine_image,
         kind=args.kind,
         profile=args.profile,
+        gpus=args.gpus,
     )
     with rack.owned(built):
         if args.start_only:

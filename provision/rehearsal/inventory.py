@@ -11,6 +11,7 @@ import yaml
 
 from provision.core.files import write_whole
 from provision.rehearsal import identity, network
+from provision.rehearsal.gpu.models import NodeModel
 from provision.rehearsal.node import Node
 
 PORT = 8443
@@ -28,11 +29,12 @@ def write_inventory(
     *,
     profile: str = "none",
     waived: Mapping[str, str] | None = None,
+    gpus: NodeModel | None = None,
 ) -> None:
     """Write the inventory of `nodes` to `path`; secrets and the login key lie beside it.
 
     With a profile the nodes also get the overlay of hosts that serve models, since they do.
-    `waived` says of controls why these nodes do without them.
+    `waived` says of controls why these nodes do without them, `gpus` which ones they all have.
     """
     hosts = {node.name: _host(node, index, kind) for index, node in enumerate(nodes, start=1)}
     document = {
@@ -63,7 +65,12 @@ def write_inventory(
                             "max_tokens": 256,
                             "allow_from": ["192.0.2.0/24"],
                         },
-                        "holdfast_hardware": {"memory_gib": 1, "disk_gib": 1, "cores": 1},
+                        "holdfast_hardware": {
+                            "memory_gib": 1,
+                            "disk_gib": 1,
+                            "cores": 1,
+                            **_declared(gpus),
+                        },
                     },
                     "hosts": hosts,
                 }
@@ -72,6 +79,12 @@ def write_inventory(
     }
     text = yaml.safe_dump(document, sort_keys=False, width=200)
     write_whole(path, f"# A rehearsal: simulated nodes on one machine.\n---\n{text}")
+
+
+def _declared(gpus: NodeModel | None) -> dict[str, Any]:
+    if gpus is None:
+        return {}
+    return {"gpus": {"model": gpus.gpu.name, "pci_id": gpus.pci_id, "count": len(gpus.slots)}}
 
 
 def _adopted(profile: str, waived: Mapping[str, str]) -> dict[str, Any]:

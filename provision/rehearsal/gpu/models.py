@@ -175,11 +175,10 @@ def fresh(model: NodeModel, seed: str = "") -> State:
         seed: tells nodes apart; the same seed gives the same UUIDs and serial numbers.
     """
     driver = model.driver
-    root_only = {"root_only": driver.root_only} if driver.root_only else {}
     return State(
         schema="holdfast.simulated-gpus/1",
         model=model.id,
-        driver=Driver(cuda=driver.cuda, branch=driver.branch, **root_only),
+        driver=Driver(cuda=driver.cuda, branch=driver.branch, root_only=driver.root_only),
         module=Module(version=driver.version, open=driver.open),
         gpus=tuple(_gpu(model, index, seed) for index in range(len(model.slots))),
         switches=_switches(model),

@@ -20,7 +20,6 @@ from provision.core.problems import HoldfastError, Problem
 from provision.core.shapes import Listing, Model, Text
 from provision.core.yamlpos import KeyPath
 
-SCHEMA = "holdfast.simulated-gpus/1"
 VARIABLE = "HOLDFAST_GPUS_STATE"
 """Names the state file to the simulated libraries, where it is not at its usual place."""
 PLACE = "/var/lib/holdfast-simulated-gpus/state.json"
@@ -439,7 +438,7 @@ class Driver(Model):
     cuda: Count
     branch: Words = None
     confidential: Flag = False
-    root_only: Listing[str] = ("nvmlDeviceGetSramEccErrorStatus",)
+    root_only: Listing[str] = ()
 
 
 class Module(Model):
@@ -519,7 +518,7 @@ class Fault(Model):
 
 
 class LogLine(Model):
-    """A line of the kernel's log. `ago_s` counts back from when it is first written out."""
+    """A line of the kernel's log."""
 
     text: Text
     at: float = Field(ge=0, description="Seconds since the epoch.")
@@ -529,7 +528,7 @@ class LogLine(Model):
 class State(Model):
     """Everything about a node's simulated GPUs."""
 
-    schema_: Literal["holdfast.simulated-gpus/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["holdfast.simulated-gpus/1"] = Field(alias="schema")
     model: Text
     driver: Driver
     module: Module

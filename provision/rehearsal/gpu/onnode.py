@@ -1,0 +1,167 @@
+"""Simulated GPUs on a rehearsal node.
+
+Everything lies in one folder of the host, which the node has as `PLACE` and cannot write. A unit in
+the node mounts the trees to where a kernel would show them, and again whenever they change: systemd
+mounts /sys and /proc itself, after whatever it was asked to mount there from outside.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from provision.core.files import write_whole
+from provision.rehearsal.gpu import journal, state, tree
+from provision.rehearsal.gpu.state import State
+
+PLACE = Path(state.PLACE).parent
+UNIT = "holdfast-simulated-gpus"
+PROGRAM = f"/usr/lib/{UNIT}/show"
+
+_SHOW = f"""\
+#!/bin/sh
+# Shows this rehearsal node its simulated GPUs, as a kernel shows real ones. Made by Holdfast.
+set -eu
+from={PLACE}
+
+# What lies here are device files without a device; on this mount they open nothing.
+mount -o remount,bind,ro,nodev,nosuid,noexec "$from"
+
+over() {{
+    mountpoint -q "$2" || mount --bind "$1" "$2"
+}}
+over "$from/pci" /sys/bus/pci/devices
+over "$from/driver" /proc/driver
+
+for node in "$from"/dev/*; do
+    [ -c "$node" ] || continue
+    [ -e "/dev/${{node##*/}}" ] || : >"/dev/${{node##*/}}"
+    over "$node" "/dev/${{node##*/}}"
+done
+for node in /dev/nvidia*; do
+    [ -e "$node" ] && [ ! -e "$from/dev/${{node##*/}}" ] || continue
+    umount "$node" 2>/dev/null || :
+    rm -f "$node"
+done
+
+kept=/run/log/journal/$(cat /etc/machine-id)
+mkdir -p "$kept"
+ln -sfn "$from/journal/kernel.journal" "$kept/{UNIT}.journal"
+"""
+
+_SERVICE = f"""\
+[Unit]
+Description=Simulated GPUs of a Holdfast rehearsal
+DefaultDependencies=no
+After=local-fs.target
+Before=sysinit.target
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {PROGRAM}
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+_PATH = f"""\
+[Unit]
+Description=Changes to the simulated GPUs of a Holdfast rehearsal
+# Its service comes after it, and before sysinit.target.
+DefaultDependencies=no
+
+[Path]
+PathChanged={PLACE}/shown
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+def folder_of(node: Path) -> Path:
+    """The folder of a node's simulated GPUs."""
+    return node / "gpus"
+
+
+def prepare(node: Path, machine: uuid.UUID, shown: State) -> None:
+    """Give a node that does not run yet its GPUs.
+
+    Args:
+        node: the node's own folder, with its layer `upper`.
+        machine: the node's machine id.
+        shown: the state to begin with.
+    """
+    upper = node / "upper"
+    units = upper / "etc/systemd/system"
+    files = {
+        upper / PROGRAM.lstrip("/"): _SHOW,
+        units / f"{UNIT}.service": _SERVICE,
+        units / f"{UNIT}.path": _PATH,
+    }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for unit in ("service", "path"):
+        wants = units / f"sysinit.target.wants/{UNIT}.{unit}"
+        wants.parent.mkdir(parents=True, exist_ok=True)
+        wants.symlink_to(f"/etc/systemd/system/{UNIT}.{unit}")
+    show(node, machine, None, shown)
+
+
+def arguments(node: Path) -> list[str]:
+    """What systemd-nspawn is told of a node's GPUs; nothing for a node without."""
+    folder = folder_of(node)
+    if not folder.exists():
+        return []
+    # Its /sys has no modules of its own, so this one stays on top.
+    return [f"--bind={folder}:{PLACE}", f"--bind-ro={folder}/module:/sys/module"]
+
+
+def show(node: Path, machine: uuid.UUID, boot: uuid.UUID | None, shown: State) -> None:
+    """Let a node see this state from now on.
+
+    Args:
+        node: the node's own folder.
+        machine: the node's machine id.
+        boot: its boot id; the log stays empty while it does not run.
+        shown: the state.
+    """
+    folder = folder_of(node)
+    (folder / "journal").mkdir(parents=True, exist_ok=True)
+    tree.lay(shown, folder)
+    lines = kernel_lines(shown, boot) if boot else []
+    write_whole(folder / "journal/kernel.journal", journal.render(machine, lines))
+    state.write(folder / "state.json", shown)
+    write_whole(folder / "shown", f"{time.time_ns()}\n")
+
+
+def kernel_lines(shown: State, boot: uuid.UUID) -> Sequence[journal.Line]:
+    """The state's log lines as the kernel's own, in order of time."""
+    started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return [
+        journal.Line(
+            realtime_us=int(line.at * 1e6),
+            monotonic_us=max(0, int((line.at - started) * 1e6)),
+            boot=boot,
+            fields={
+                "MESSAGE": line.text,
+                "PRIORITY": str(line.priority),
+                "SYSLOG_FACILITY": "0",
+                "SYSLOG_IDENTIFIER": "kernel",
+                "_TRANSPORT": "kernel",
+                "_BOOT_ID": boot.hex,
+            },
+        )
+        for line in sorted(shown.log, key=lambda line: line.at)
+    ]
+
+
+def current(node: Path) -> State:
+    """What the node sees now.
+
+    Raises:
+        OSError: it has no simulated GPUs.
+    """
+    return state.read(folder_of(node) / "state.json")
