@@ -125,12 +125,26 @@ Beyond the types below these must hold: every name of an origin, key or reposito
 is pinned twice; an RPM's release and architecture are its repository's; a key's fingerprint is
 the one computed from the key itself; a model's `entry` is one of its files.
 
+`gpu` locks kernel, module, driver and all that goes with it as one unit, one for each release and
+architecture that has nodes with GPUs. Every package of a unit is one of `rpms`; every kernel has
+its module; fabric manager, NSCQ and IMEX are of the driver's very version; DKMS has the headers of
+each kernel and what it builds with; modules that a distribution or the site signs name their
+signer; an image with `cuda` runs on the driver. [Who supplies modules](gpu-supply.md) says which
+provider fits which node. `holdfast.stack/1`, which has neither `gpu` nor `cuda`, is still read.
+
 An RPM whose `roles` is empty is only a dependency. `licence_class` is `open` (free software or
 open weights), `redistributable` (may be passed on unchanged) or `proprietary` (each site fetches
 it itself under the vendor's terms).
 
 Editors: [stack.schema.json](../../provision/supply/stack.schema.json).
 """
+
+
+def gpu_page() -> str:
+    """docs/reference/gpu-supply.md: who supplies the GPU driver's module, and what CUDA needs."""
+    from provision.supply.gpu.pages import page
+
+    return f"{NOTE}\n{page()}"
 
 
 def roles_page() -> str:
@@ -193,6 +207,8 @@ def _type(part: dict[str, Any], schema: dict[str, Any]) -> str:
     if "$ref" in part:
         name = part["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"
+    if "anyOf" in part:
+        return _type(next(p for p in part["anyOf"] if p.get("type") != "null"), schema)
     if "const" in part:
         return f"`{part['const']}`"
     if "enum" in part:
@@ -201,7 +217,9 @@ def _type(part: dict[str, Any], schema: dict[str, Any]) -> str:
         return f"list of {_type(part['items'], schema)}"
     if part.get("type") == "object":
         return f"by name, {_type(next(iter(part['patternProperties'].values())), schema)}"
-    kind = {"string": "text", "integer": "whole number"}.get(part.get("type", ""), "value")
+    kind = {"string": "text", "integer": "whole number", "boolean": "true or false"}.get(
+        part.get("type", ""), "value"
+    )
     if "pattern" in part:
         return kind + f" like `{part['pattern']}`".replace("|", "\\|")
     return kind + (f", at least {part['minimum']}" if "minimum" in part else "")
@@ -236,6 +254,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/inventory.md": inventory_page,
     "provision/supply/stack.schema.json": stack_schema,
     "docs/reference/stack-lock.md": stack_page,
+    "docs/reference/gpu-supply.md": gpu_page,
     "docs/reference/roles.md": roles_page,
     "docs/reference/cli.md": cli_page,
     "provision/policy/policy.schema.json": policy_schema,
