@@ -13,6 +13,7 @@ from provision.rehearsal.shell import run
 SOURCES = Path(__file__).with_name("c")
 NVML = "libnvidia-ml.so.1"
 CUDA = "libcuda.so.1"
+SMI = "nvidia-smi"
 FLAGS = (
     "-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-fPIC", "-fvisibility=hidden",
     "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wl,-z,relro,-z,now",
@@ -21,7 +22,7 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Built:
-    """Where the simulated driver's files lie: two libraries in one folder."""
+    """Where the simulated driver's files lie: two libraries and a program in one folder."""
 
     folder: Path
     version: str
@@ -35,6 +36,11 @@ class Built:
     def cuda(self) -> Path:
         """The library with the few calls of the CUDA driver that a proof needs."""
         return self.folder / CUDA
+
+    @property
+    def smi(self) -> Path:
+        """The program."""
+        return self.folder / SMI
 
     def environment(self, state: Path) -> dict[str, str]:
         """Variables by which a program finds the libraries and they find their state."""
@@ -69,6 +75,7 @@ def build(version: str, *, lacks: Iterable[str] = (), events: EventSink | None =
              SOURCES / "sim.c", "-lm", "-lpthread"])  # fmt: skip
         run([*shared, f"-Wl,-soname,{CUDA}", "-o", part / CUDA, SOURCES / "cuda.c",
              SOURCES / "sim.c", "-lm", "-lpthread"])  # fmt: skip
+        run([*common, "-o", part / SMI, SOURCES / "smi.c", "-ldl"])
         hidden.unlink()
 
     folder = made_once(f"gpu-driver-{version}", key, make, events or NullSink(),

@@ -59,8 +59,9 @@ class SwitchSlot(Model):
 
 
 class Switches(Model):
-    """The NVSwitches; without places of their own they are not on this node's PCI bus."""
+    """The NVSwitches. `on_bus`: whether this node's PCI bus shows them."""
 
+    on_bus: bool = True
     device: int = Field(ge=0, le=0xFFFF)
     slots: Some[SwitchSlot]
 
@@ -218,7 +219,7 @@ def _links(model: NodeModel) -> NvLink | None:
 
 
 def _switches(model: NodeModel) -> tuple[Switch, ...]:
-    if model.switches is None:
+    if model.switches is None or not model.switches.on_bus:
         return ()
     device = model.switches.device
     return tuple(Switch(device=device, **_fields(slot)) for slot in model.switches.slots)
