@@ -99,7 +99,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain data, as `data/result.schema.json` describes it."""
-        counts = {status: 0 for status in STATUSES}
+        counts = dict.fromkeys(STATUSES, 0)
         for finding in self.findings:
             counts[finding.status] += 1
         return {

@@ -180,6 +180,25 @@ class Case:
         return each <= limit, text
 
 
+def links_of(gpu: Gpu, declared: int | None) -> int:
+    """How many NVLink links a GPU should have up.
+
+    Raises:
+        NotMeant: none is declared, or the model has none, or only bridges that may be absent.
+        Unseen: neither declaration nor model says.
+    """
+    if declared == 0:
+        raise NotMeant("the declaration says that the GPUs have no NVLink")
+    if declared is not None:
+        return declared
+    if gpu.model is None:
+        raise Unseen("neither the declaration nor the model says how many links there are"
+                     " (gpus.nvlinks)", "missing")  # fmt: skip
+    if not gpu.model.switched:
+        raise NotMeant(f"the model {gpu.model.id} has no links of its own (gpus.nvlinks)")
+    return gpu.model.nvlinks
+
+
 def why(error: Unseen) -> str:
     """Why something was not seen, in words."""
     words = KINDS.get(error.kind, "")

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     made = _Parser(
         prog="holdfast-health",
-        description="Look at this GPU node's health and say what fails, what to do, what clears it.",
+        description="Look at this GPU node's health: what fails, what to do, what clears it.",
         epilog="Exit codes: 0 nothing fails, 1 something fails or is unknown, 2 bad input,"
         " 3 could not run, 130 interrupted. --format nagios has Nagios' own: 0, 1, 2, 3.",
     )

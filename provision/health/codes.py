@@ -30,7 +30,7 @@ class Code:
     action: str
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def table(name: str) -> dict[int, Code]:
     """The codes of ``xid`` or ``sxid`` by number."""
     rows = json.loads(data_files.text(f"{name}.json"))["codes"]

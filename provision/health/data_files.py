@@ -47,7 +47,7 @@ class Model:
         return trait in self.traits
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def models() -> tuple[Model, ...]:
     """Every known model."""
     found = []

@@ -55,10 +55,22 @@ def cleared(case: Case, event: Event, code: Code | None) -> bool:
     return any(x and x["order"] > event.order for x in later)
 
 
+def lost_gpus(case: Case) -> list[str]:
+    """GPUs that the log calls fallen off the bus, with or without an XID."""
+    told = case.part("log.events")["events"]
+    return sorted(key.split("|")[2] for key in told if key.startswith("off_the_bus|"))
+
+
 def judge(case: Case, name: str, expected: str) -> Outcome:
     """Judge every event of a table (``xid`` or ``sxid``)."""
     known = table(name)
     parts, worst = [], Code(0, "", "", "info", "none")
+    if name == "xid":
+        parts = [
+            Part(who or "a GPU", FAIL, "it fell off the bus, says the driver's log")
+            for who in lost_gpus(case)
+        ]
+        worst = known[79] if parts else worst
     strange = bool(case.part("log.events")["events"].get("unreadable|xid|"))
     for event in events(case, name):
         code = known.get(event.code)
@@ -112,3 +124,26 @@ def _text(name: str, event: Event, code: Code | None) -> str:
 
 def _listed(parts: list[Part]) -> str:
     return listed([f"{p.entity}: {p.seen}" for p in parts], 6, "; ")
+
+
+def others(case: Case, kinds: dict[str, str], expected: str) -> Outcome:
+    """Judge lines without codes: any of these kinds is a failure until the node restarts.
+
+    Args:
+        case: what was seen.
+        kinds: the words for each kind of `probes.log.PATTERNS`.
+        expected: what was expected.
+    """
+    parts = []
+    for key, event in case.part("log.events")["events"].items():
+        kind, _, who = (*key.split("|"), "", "")[:3]
+        if kind in kinds:
+            times = f", {event['count']} times" if event["count"] > 1 else ""
+            text = f"{kinds[kind]}{times}: {event['sample'][:120]}"
+            parts.append(Part(who or kind, FAIL, text))
+    if parts:
+        return Outcome(FAIL, _listed(parts), expected, tuple(parts))
+    lost = _lost(case)
+    if lost:
+        return Outcome(UNKNOWN, lost, expected, reason=lost)
+    return Outcome(PASS, "none", expected)

@@ -6,11 +6,21 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from provision.health.words import FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN, counted
+from provision.health.words import FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN
 
 TAG = "holdfast:"
 """Begins every reason that the audit gives a scheduler, so that only our drains are lifted."""
 NAGIOS = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+METRICS = {
+    "last_run_timestamp_seconds": "When the last audit ended; an old one is stale.",
+    "duration_seconds": "How long the last audit took.",
+    "cpu_seconds": "Processor time of the last audit.",
+    "healthy": "1 when nothing fails and everything was seen.",
+    "left_behind": "Probes that hang and cannot be killed.",
+    "findings": "Findings by status.",
+    "check": "1 for the status that a check has.",
+}
+"""What Prometheus gets, each name after ``holdfast_audit_``."""
 _REASON = 240
 _SIGNS = {FAIL: "FAIL", UNKNOWN: "UNKNOWN", PASS: "ok", NOT_APPLICABLE: "n/a", "waived": "waived"}
 
@@ -88,35 +98,30 @@ def as_nagios(result: dict[str, Any]) -> tuple[str, int]:
 
 def as_textfile(result: dict[str, Any]) -> str:
     """For Prometheus' textfile collector."""
-    node = _label(result["node"])
-    lines = [
-        *_metric("holdfast_audit_last_run_timestamp_seconds", "When the last audit ended.",
-                 [("", result["ended"])]),
-        *_metric("holdfast_audit_duration_seconds", "How long the last audit took.",
-                 [("", result["ended"] - result["started"])]),
-        *_metric("holdfast_audit_cpu_seconds", "Processor time of the last audit.",
-                 [("", result["cost"]["cpu_s"])]),
-        *_metric("holdfast_audit_healthy", "1 when nothing fails and everything was seen.",
-                 [("", 1 if result["status"] == PASS else 0)]),
-        *_metric("holdfast_audit_findings", "Findings by status.",
-                 [(f'status="{s}"', n) for s, n in result["counts"].items()]),
-        *_metric("holdfast_audit_left_behind", "Probes that hang and cannot be killed.",
-                 [("", len(result["left_behind"]))]),
-        *_metric(
-            "holdfast_audit_check", "1 for the status that a check has.",
-            [(f'check="{_label(f["check"])}",status="{f["status"]}",severity="{f["severity"]}",'
-              f'action="{f["action"]}"', 1) for f in result["findings"]],
-        ),
-    ]  # fmt: skip
-    return "".join(line.replace("{,", "{").replace("NODE", node) + "\n" for line in lines)
-
-
-def _metric(name: str, words: str, values: list[tuple[str, float]]) -> list[str]:
-    head = [f"# HELP {name} {words}", f"# TYPE {name} gauge"]
-    return head + [
-        name + "{" + (f"{labels}," if labels else "") + 'node="NODE"}' + f" {value:.3f}"
-        for labels, value in values
+    node, counts = _label(result["node"]), result["counts"]
+    took = result["ended"] - result["started"]
+    checks = [
+        f'check="{_label(f["check"])}",status="{f["status"]}",severity="{f["severity"]}",'
+        f'action="{f["action"]}"'
+        for f in result["findings"]
     ]
+    values: dict[str, list[tuple[str, float]]] = {
+        "last_run_timestamp_seconds": [("", result["ended"])],
+        "duration_seconds": [("", took)],
+        "cpu_seconds": [("", result["cost"]["cpu_s"])],
+        "healthy": [("", result["status"] == PASS)],
+        "left_behind": [("", len(result["left_behind"]))],
+        "findings": [(f'status="{status}"', number) for status, number in counts.items()],
+        "check": [(labels, 1) for labels in checks],
+    }
+    lines = []
+    for name, samples in values.items():
+        lines.append(f"# HELP holdfast_audit_{name} {METRICS[name]}")
+        lines.append(f"# TYPE holdfast_audit_{name} gauge")
+        for labels, value in samples:
+            whole = f'{labels},node="{node}"' if labels else f'node="{node}"'
+            lines.append(f"holdfast_audit_{name}{{{whole}}} {float(value):.3f}")
+    return "\n".join(lines) + "\n"
 
 
 def _label(text: str) -> str:
@@ -129,8 +134,3 @@ def stale(result: dict[str, Any], most_s: float) -> str:
     if age > most_s or age < -60:
         return f"the last audit ended {age:.0f} s ago, more than {most_s:.0f} s"
     return ""
-
-
-def summary(result: dict[str, Any]) -> str:
-    """One line: the status and how many findings have each."""
-    return f"{result['status']}: " + counted(len(result["findings"]), "check")

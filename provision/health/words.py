@@ -16,7 +16,7 @@ UNKNOWN = "unknown"
 STATUSES = (PASS, FAIL, "waived", NOT_APPLICABLE, UNKNOWN)
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 ACTIONS = ("none", "restart_application", "reset_gpu", "reboot", "drain", "inspect", "return")
-"""What to do next, from least to most: `inspect` is hands on the machine, `return` sends it back."""
+"""What to do next, from least to most. `inspect`: hands on the machine; `return`: send it back."""
 
 
 class Unseen(Exception):
@@ -119,9 +119,11 @@ def holds(seen: str, expected: str = "", parts: tuple[Part, ...] = ()) -> Outcom
     return Outcome(PASS, seen, expected, parts)
 
 
-def fails(seen: str, expected: str = "", **changes: str) -> Outcome:
+def fails(
+    seen: str, expected: str = "", *, severity: str = "", action: str = "", advice: str = ""
+) -> Outcome:
     """Something else was seen."""
-    return Outcome(FAIL, seen, expected, **changes)
+    return Outcome(FAIL, seen, expected, severity=severity, action=action, advice=advice)
 
 
 def decide(condition: bool, seen: str, expected: str = "") -> Outcome:

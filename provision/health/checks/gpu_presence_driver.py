@@ -58,7 +58,7 @@ CHECK = Check(
     " answer with the declaration and with the PCI bus.",
     why="NVML counts GPUs whose handle then fails: a job that gets one of them dies, and a"
     " scheduler that believes the count keeps sending jobs.",
-    signal="nvmlDeviceGetCount, nvmlDeviceGetHandleByIndex, and codes 14, 15, 16 and 28 of any call",
+    signal="nvmlDeviceGetCount, nvmlDeviceGetHandleByIndex, codes 14, 15, 16, 28 of any call",
     severity="critical",
     action="reset_gpu",
     advice="drain the node, then reset the GPU that the evidence names; restart the node where"

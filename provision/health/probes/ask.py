@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import shutil
 import struct
 import subprocess
@@ -146,7 +145,7 @@ class Ask:
             Failed: it cannot be read.
         """
         try:
-            return sorted(os.listdir(self.path(folder)))
+            return sorted(entry.name for entry in self.path(folder).iterdir())
         except FileNotFoundError:
             return []
         except PermissionError as error:

@@ -22,22 +22,33 @@ RECOVERED = re.compile(r"recovery action changed from .* to 0x0 ")
 PATTERNS = {
     "off_the_bus": re.compile(r"NVRM: .*GPU ([0-9a-f:.]*).*fallen off the bus"),
     "hung_task": re.compile(r"task (\S+) blocked for more than \d+ seconds"),
-    "lockup": re.compile(r"watchdog: BUG: soft lockup|NMI watchdog: Watchdog detected hard LOCKUP"),
-    "oops": re.compile(r"\bBUG: (?:unable|kernel NULL)|Oops: |general protection fault|kernel BUG at"),
-    "machine_check": re.compile(r"\[Hardware Error\]|mce: .*Machine [Cc]heck|CPU\d+: Machine Check"),
+    "lockup": re.compile(r"watchdog: BUG: soft lockup|Watchdog detected hard LOCKUP"),
+    "oops": re.compile(
+        r"\bBUG: (?:unable|kernel NULL)|Oops: |general protection fault|kernel BUG at"
+    ),
+    "machine_check": re.compile(
+        r"\[Hardware Error\]|mce: .*Machine [Cc]heck|CPU\d+: Machine Check"
+    ),
     "out_of_memory": re.compile(r"Out of memory: Kill|oom-kill:|Killed process \d+"),
-    "io_error": re.compile(r"(?:I/O error, dev (\S+?),|Buffer I/O error on dev (\S+?),|critical medium error)"),
-    "nvme": re.compile(r"(nvme\d+)(?:n\d+)?: (?:I/O .* timeout|controller is down|Device not ready|Removing after probe failure|failed to)"),
-    "filesystem": re.compile(r"(?:EXT4-fs error|XFS .*(?:Corruption|shut ?down|Metadata I/O)|BTRFS.*(?:error|corrupt)|Remounting filesystem read-only)", re.I),
+    "io_error": re.compile(
+        r"I/O error, dev (\S+?),|Buffer I/O error on dev (\S+?),|critical medium error"
+    ),
+    "nvme": re.compile(
+        r"(nvme\d+)(?:n\d+)?: (?:I/O .* timeout|controller is down|Device not ready"
+        r"|Removing after probe failure|failed to)"
+    ),
+    "filesystem": re.compile(
+        r"EXT4-fs error|XFS .*(?:Corruption|[Ss]hut ?[Dd]own|[Mm]etadata I/O)"
+        r"|BTRFS.*(?:error|corrupt)|Remounting filesystem read-only"
+    ),
     "raid": re.compile(r"md/?(?:raid)?.*(?:Disk failure|Operation continuing on)"),
-    "thermal": re.compile(r"(?:Package|Core) temperature(?:/speed)? above threshold"),
     "lost_lines": re.compile(r"Missed \d+ kernel messages|printk messages dropped"),
-}  # fmt: skip
+}
 """Kernel lines other than XIDs, by kind. One line counts for the first kind that it fits."""
 GREP = (
     r"NVRM|SXid|blocked for more than|LOCKUP|lockup|BUG|Oops|protection fault|Hardware Error"
     r"|[Mm]achine [Cc]heck|Out of memory|oom-kill|Killed process|I/O error|medium error|nvme"
-    r"|EXT4-fs error|XFS|BTRFS|read-only|Disk failure|Operation continuing|above threshold"
+    r"|EXT4-fs error|XFS|BTRFS|read-only|Disk failure|Operation continuing"
     r"|Missed \d+ kernel|messages dropped"
 )
 """What journald itself leaves out before a line is read here; wider than every pattern."""

@@ -85,10 +85,8 @@ class Reader:
             return
         self._system()
         count = self._call("nvml.count", "nvmlDeviceGetCount", self.n.nvmlDeviceGetCount)
-        found: list[dict[str, Any]] = []
         handles: dict[str, Any] = {}
-        for index in range(count or 0):
-            found.append(self._identify(index, handles))
+        found = [self._identify(index, handles) for index in range(count or 0)]
         self.ask.say("nvml.gpus", found)
         for bus, handle in handles.items():
             if f"gpu:{bus}" in self.ask.skip:
@@ -122,13 +120,14 @@ class Reader:
             value = call()
         except self.n.NVMLError as error:
             kind, words = explain(error.value)
-            self.ask.fail(part, kind, f"{doing.split()[-1]}: {words}")
+            self.ask.fail(part, kind, f"{doing.rsplit(maxsplit=1)[-1]}: {words}")
             return None
         except Failed as error:
             self.ask.fail(part, error.kind, error.reason)
             return None
         except (self.n.NVMLLibraryMismatchError, ValueError, TypeError, AttributeError) as error:
-            self.ask.fail(part, "error", f"{doing.split()[-1]}: {type(error).__name__}: {error}")
+            reason = f"{doing.rsplit(maxsplit=1)[-1]}: {type(error).__name__}: {error}"
+            self.ask.fail(part, "error", reason)
             return None
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
