@@ -20,7 +20,9 @@ from provision.supply.gpu.providers import (
 )
 from provision.supply.gpu.unit import release_of
 from provision.supply.lock import load_lock
+from provision.supply.model import Rpm
 from tests.unit.gpu_support import DRIVER, EXAMPLE, ROOT, gpu_lock, nevra, rpm
+from tests.unit.roles_support import plugin
 
 TABLE = [
     line.split("\t")
@@ -316,10 +318,29 @@ class TestUnit:
         assert any(entry[1].startswith(line) for entry in found), found
         assert all(hint for *_, hint in found if code != "wrong-value")
 
+    def test_roles_get_the_unit_by_parts(self):
+        lock_gpu = plugin("filter", "lock").lock_gpu
+        found = lock_gpu(gpu_lock("cuda_open_dkms"), "10", "x86_64")
+        names = {part: [p["name"] for p in found[part]] for part in ("packages", "fabric")}
+        assert names["packages"][:3] == [
+            "kernel-core",
+            "kernel-devel-matched",
+            "kmod-nvidia-open-dkms",
+        ]
+        assert names["fabric"] == ["nvidia-fabricmanager", "libnvidia-nscq"]
+        assert len(found["pinned"]) == 11
+        assert found["kernels"] == ["6.12.0-124.20.1.el10_1.x86_64"]
+        with pytest.raises(ValueError, match="no GPU unit for EL 9"):
+            lock_gpu(gpu_lock(), "9", "x86_64")
+
+    @pytest.mark.parametrize("name", ["kernel-core", "kernel-64k-core", "kernel-rt-core"])
+    def test_both_say_the_same_release_of_a_kernel(self, name):
+        entry = rpm(name, "6.12.0", "1.el10")
+        model = Rpm.model_validate_json(json.dumps(entry))
+        assert plugin("filter", "lock")._release(entry) == release_of(model)
+
     def test_the_release_of_a_kernel_is_what_uname_says(self):
         def of(name):
-            from provision.supply.model import Rpm
-
             return release_of(Rpm.model_validate_json(json.dumps(rpm(name, "6.12.0", "1.el10"))))
 
         assert of("kernel-core") == "6.12.0-1.el10.x86_64"
