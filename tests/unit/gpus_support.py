@@ -2,45 +2,80 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from provision.rehearsal.gpu import build, models, state
 from provision.rehearsal.gpu.build import Built
 from provision.rehearsal.gpu.state import State
 
-_FRAME = """\
-import json, sys
+FRAME = """\
+import json, os, sys
 from ctypes import *
 import pynvml as n
 
+def plain(found):
+    if isinstance(found, Structure):
+        return {name: plain(getattr(found, name)) for name, *_ in found._fields_}
+    if isinstance(found, bytes):
+        return found.decode("latin-1")
+    if isinstance(found, n.nvmlFriendlyObject):
+        return {name: plain(value) for name, value in vars(found).items()}
+    if isinstance(found, Array):
+        return [plain(one) for one in found]
+    if isinstance(found, (list, tuple)):
+        return [plain(one) for one in found]
+    if isinstance(found, c_uint):
+        return found.value
+    if "LP_struct" in type(found).__name__:
+        return "handle"
+    return found
+
 def tried(call, *given):
     try:
-        found = call(*given)
+        return plain(call(*given))
     except n.NVMLError as error:
         return {"error": error.value}
     except Exception as error:
         return {"raised": type(error).__name__}
-    return found
 
-%s
-print(json.dumps(answer))
+def filled(kind, call, *given):
+    made = kind()
+    found = tried(call, *given, byref(made))
+    return found if isinstance(found, dict) else plain(made)
+
+def use(path):
+    os.environ["HOLDFAST_GPUS_STATE"] = path
+
 """
 
 
-def built() -> Built:
-    """The driver's userland of the H100 model."""
-    driver = models.load("h100-sxm").driver
-    return build.build(driver.version, lacks=driver.lacks)
+def built(name: str = "h100-sxm") -> Built:
+    """The driver's userland of a model."""
+    driver = models.load(name).driver
+    return _built(driver.version, tuple(driver.lacks))
 
 
-def node(folder: Path, changed: State | None = None, name: str = "h100-sxm") -> Path:
-    """A state file: a healthy node of a model, or what is given."""
-    path = folder / "state.json"
-    state.write(path, changed or models.fresh(models.load(name)))
+@functools.cache
+def _built(version: str, lacks: tuple[str, ...]) -> Built:
+    """Built once for all tests of a process, though each has a cache of its own."""
+    return build.build(version, lacks=lacks)
+
+
+def healthy(name: str = "h100-sxm") -> State:
+    """A healthy node of a model."""
+    return models.fresh(models.load(name))
+
+
+def write(folder: Path, shown: State | None = None, name: str = "state.json") -> Path:
+    """A state file: what is given, or a healthy H100 node."""
+    path = folder / name
+    state.write(path, shown or healthy())
     return path
 
 
@@ -49,11 +84,16 @@ def environment(library: Built, path: Path) -> dict[str, str]:
     return {**os.environ, **library.environment(path)}
 
 
-def ask(library: Built, path: Path, code: str, *, timeout: float = 10) -> object:
+def ask(library: Built, path: Path, code: str, *, timeout: float = 20) -> object:
     """Run `code`, which leaves what it found in `answer`; `n` is pynvml there."""
     done = subprocess.run(
-        [sys.executable, "-c", _FRAME % code], env=environment(library, path),
-        capture_output=True, text=True, check=False, timeout=timeout, cwd=path.parent,
+        command(code), env=environment(library, path), cwd=path.parent,
+        capture_output=True, text=True, check=False, timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def command(code: str) -> Sequence[str]:
+    """A Python that runs `code` after the frame and prints `answer`."""
+    return [sys.executable, "-c", f"{FRAME}{code}\nprint(json.dumps(answer))"]

@@ -15,7 +15,7 @@ NVML = "libnvidia-ml.so.1"
 CUDA = "libcuda.so.1"
 SMI = "nvidia-smi"
 FLAGS = (
-    "-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-fPIC", "-fvisibility=hidden",
+    "-std=gnu11", "-O1", "-g0", "-Wall", "-Wextra", "-Werror", "-fPIC", "-fvisibility=hidden",
     "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wl,-z,relro,-z,now",
 )  # fmt: skip
 
