@@ -65,12 +65,7 @@ def write_inventory(
                             "max_tokens": 256,
                             "allow_from": ["192.0.2.0/24"],
                         },
-                        "holdfast_hardware": {
-                            "memory_gib": 1,
-                            "disk_gib": 1,
-                            "cores": 1,
-                            **_declared(gpus),
-                        },
+                        **_declared(gpus),
                     },
                     "hosts": hosts,
                 }
@@ -82,9 +77,16 @@ def write_inventory(
 
 
 def _declared(gpus: NodeModel | None) -> dict[str, Any]:
+    """The hardware of a node, and what becomes of its GPUs."""
+    least: dict[str, Any] = {"memory_gib": 1, "disk_gib": 1, "cores": 1}
     if gpus is None:
-        return {}
-    return {"gpus": {"model": gpus.gpu.name, "pci_id": gpus.pci_id, "count": len(gpus.slots)}}
+        return {"holdfast_hardware": least}
+    found = {"model": gpus.gpu.name, "pci_id": gpus.pci_id, "count": len(gpus.slots)}
+    fabric = "nvswitch" if gpus.has_fabric else "none"
+    return {
+        "holdfast_hardware": {"gpus": found, **least},
+        "holdfast_gpu": {"fabric": fabric, "dcgm": False},
+    }
 
 
 def _adopted(profile: str, waived: Mapping[str, str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from provision.rehearsal.artefacts import artefacts
 from provision.rehearsal.base import node_base
 from provision.rehearsal.cache import remove_tree
 from provision.rehearsal.choice import choose
-from provision.rehearsal.gpu import models, onnode
+from provision.rehearsal.gpu import models, onnode, packages
 from provision.rehearsal.gpu.models import NodeModel
 from provision.rehearsal.inventory import write_inventory
 from provision.rehearsal.limits import make_room
@@ -162,6 +162,8 @@ def build(
         chosen = machine.accelerator(tree)
         events.emit(Event("rehearsal.machine", data={"says": chosen.says, "why": chosen.why}))
     made = artefacts(recipe, choice, tree, events)
+    if gpu_model is not None:
+        made = packages.with_gpus(made, gpu_model, choice, tree, events)
     name = f"hf-{secrets.token_hex(3)}"
     folder = racks_home() / name
     nodes = [Node(f"n{i}", i, folder / "nodes" / f"n{i}", name, kind) for i in range(1, count + 1)]

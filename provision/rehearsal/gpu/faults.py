@@ -173,7 +173,7 @@ _LISTED = (
           {"gpus.{gpu}.firmware.inforom_valid": False}),
     # The kernel's log
     Named("xid-13", "an application made an exception", "log", "restart application",
-          log=(xid(13, "Graphics SM Warp Exception on (GPC 2, TPC 1, SM 0): Out Of Range Address"),)),
+          log=(xid(13, "Graphics SM Warp Exception on (GPC 2, TPC 1, SM 0)"),)),
     Named("xid-48", "an error of memory could not be corrected", "log", "reset GPU",
           log=(xid(48, "An uncorrectable double bit error (DBE) has been detected on GPU in the "
                    "framebuffer at partition 4, subpartition 0."),)),

@@ -113,6 +113,11 @@ class NodeModel(Model):
     mig_profiles: dict[str, MigProfile] = Field(default_factory=dict)
 
     @property
+    def has_fabric(self) -> bool:
+        """Whether a fabric manager has something to do on this node."""
+        return self.switches is not None
+
+    @property
     def pci_id(self) -> str:
         """Vendor and device as `lspci -n` prints them."""
         return f"10de:{self.pci.device:04x}"

@@ -33,15 +33,26 @@ over() {{
     mountpoint -q "$2" || mount --bind "$1" "$2"
 }}
 over "$from/pci" /sys/bus/pci/devices
-over "$from/driver" /proc/driver
 
-for node in "$from"/dev/*; do
+# A kernel loads the module of the GPUs that it finds when it starts, if there is one.
+loaded=/run/holdfast-simulated-gpus-loaded
+if [ ! -e "$loaded" ]; then
+    ls /usr/lib/modules/*/extra/nvidia.ko >"$loaded" 2>/dev/null || :
+fi
+dev=/nonexistent
+if [ -s "$loaded" ]; then
+    dev=$from/dev
+    over "$from/driver" /proc/driver
+    over "$from/module" /sys/module
+fi
+
+for node in "$dev"/*; do
     [ -c "$node" ] || continue
     [ -e "/dev/${{node##*/}}" ] || : >"/dev/${{node##*/}}"
     over "$node" "/dev/${{node##*/}}"
 done
 for node in /dev/nvidia*; do
-    [ -e "$node" ] && [ ! -e "$from/dev/${{node##*/}}" ] || continue
+    [ -e "$node" ] && [ ! -e "$dev/${{node##*/}}" ] || continue
     umount "$node" 2>/dev/null || :
     rm -f "$node"
 done
@@ -115,8 +126,8 @@ def arguments(node: Path) -> list[str]:
     folder = folder_of(node)
     if not folder.exists():
         return []
-    # Its /sys has no modules of its own, so this one stays on top.
-    return [f"--bind={folder}:{PLACE}", f"--bind-ro={folder}/module:/sys/module"]
+    # Its /sys has no folder of modules, and cannot get one once it runs.
+    return [f"--bind={folder}:{PLACE}", "--tmpfs=/sys/module:mode=755"]
 
 
 def show(node: Path, machine: uuid.UUID, boot: uuid.UUID | None, shown: State) -> None:

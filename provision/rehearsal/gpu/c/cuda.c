@@ -57,7 +57,7 @@ static int standing(void)
 {
     const char *library = json_text(sim_get(-1, "library.version"));
     const char *module = json_text(sim_get(-1, "module.version"));
-    if (!number(-1, "module.loaded", 0) || position(0) < 0)
+    if (!sim_module_loaded() || position(0) < 0)
         return CU_NO_DEVICE;
     if (module && strcmp(module, library ? library : SIMULATED_VERSION))
         return CU_MISMATCH;

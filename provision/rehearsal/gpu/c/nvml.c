@@ -241,10 +241,9 @@ static ret_t get_choice(dev_t_ dev, const char *prefix, const char *const *names
 
 static ret_t start(void)
 {
-    u64 loaded = 0;
     const char *library = json_text(sim_get(-1, "library.version"));
     const char *module = json_text(sim_get(-1, "module.version"));
-    if (!json_unsigned(sim_get(-1, "module.loaded"), &loaded) || !loaded)
+    if (!sim_module_loaded())
         return NOT_LOADED;
     if (module && strcmp(module, library ? library : SIMULATED_VERSION))
         return MISMATCH;

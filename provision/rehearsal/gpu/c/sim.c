@@ -556,3 +556,11 @@ const struct json *sim_get(int gpu, const char *path)
     snprintf(whole, sizeof whole, "gpus.%d.%s", gpu, path);
     return json_at(current.root, whole);
 }
+
+int sim_module_loaded(void)
+{
+    const char *elsewhere = getenv(STATE_VARIABLE);
+    unsigned long long loaded = 0;
+    json_unsigned(sim_get(-1, "module.loaded"), &loaded);
+    return loaded && ((elsewhere && *elsewhere) || !access("/dev/nvidiactl", F_OK));
+}

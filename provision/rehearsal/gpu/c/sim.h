@@ -52,6 +52,9 @@ enum standing sim_look(void);
  * fault in force puts another value there, that one. `gpu` -1 starts at the root. */
 const struct json *sim_get(int gpu, const char *path);
 const struct json *json_at(const struct json *from, const char *path);
+/* Whether the kernel module is loaded: the state says so, and on a node there is its device file,
+ * which appears when the node has the module's package and has started since. */
+int sim_module_loaded(void);
 int json_length(const struct json *list);
 
 /* A value as a number; one that grows, {"start", "per_s", "since"}, as it stands now.
