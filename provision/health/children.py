@@ -25,6 +25,8 @@ KILL_GRACE_S = 0.5
 _POLL_S = 0.05
 _END = b'{"end":true}\n'
 _LARGEST = 16 << 20
+_LONGEST = 4 << 20
+_MOST_FILES = 4096
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,9 @@ def _be_child(
         quiet = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(quiet, descriptor)
+        # Nothing of the audit's may stay open in a child that outlives it, its lock least of all.
+        os.closerange(3, writer)
+        os.closerange(writer + 1, _MOST_FILES)
 
         def tell(line: bytes) -> None:
             while line:
@@ -160,6 +165,12 @@ def _read(child: _Child, sight: Sight) -> None:
         child.ended = True
         return
     child.buffer += data
+    if len(child.buffer) > _LONGEST:
+        child.reason = ("error", f"the probe {child.probe.name} said a line that does not end")
+        child.ended = True
+        return
+    if b"\n" not in data:
+        return
     *lines, rest = bytes(child.buffer).split(b"\n")
     child.buffer = bytearray(rest)
     for line in lines:
@@ -188,7 +199,7 @@ def _overdue(child: _Child) -> bool:
         late = f"within {child.probe.deadline:g} s"
     elif child.probe.step and since and now - since > child.probe.step:
         late = f"within {child.probe.step:g} s"
-    if late and child.reason[0] != "ended":
+    if late and not child.reason[0]:
         child.reason = ("hang", f"{doing or 'starting'} did not end {late}")
     return bool(late)
 

@@ -10,9 +10,14 @@ def judge(case: Case) -> Outcome:
     """Compare the declared GPUs, those on the bus and those that NVML can use."""
     case.need_gpus()
     wanted = case.declared_count
-    case.part("nvml.init")
-    shown = case.part("nvml.gpus")
     expected = f"{counted(wanted, 'GPU')} that answer"
+    try:
+        case.part("nvml.init")
+    except Unseen as error:
+        if error.kind in ("missing", "mismatch", "gone"):
+            return fails(f"the driver shows no GPU: {error}", expected, action="reboot")
+        raise
+    shown = case.part("nvml.gpus")
     broken = [f"GPU {g['index']}: {g['reason']}" for g in shown if g["code"]]
     usable = [g["bus"] for g in shown if not g["code"]]
     lost = _silent(case, usable)

@@ -22,6 +22,7 @@ KINDS = {
     "not_supported": "it is not supported",
     "no_permission": "permission was denied",
     "gone": "the GPU does not answer any more",
+    "mismatch": "versions do not fit",
     "timeout": "it did not answer in time",
     "hang": "the look was stopped, because it did not end",
     "crash": "the look crashed",

@@ -11,7 +11,7 @@ from provision.health.probes.ask import Ask, Failed
 
 FOLDERS = ("/etc/cdi", "/var/run/cdi")
 _CGROUP = "/sys/fs/cgroup/system.slice"
-_LIBRARY = re.compile(r"/(lib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?))\s*( \(deleted\))?")
+_LIBRARY = re.compile(r"/(lib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?))(?:\s+(\(deleted\)))?")
 
 
 def look(ask: Ask) -> None:
@@ -97,7 +97,7 @@ def _unit(ask: Ask, unit: str) -> dict[str, Any]:
             continue  # it ended meanwhile
         nodes |= seen
         looked += 1
-        libraries |= {m[2] + (m[3] or "") for m in _LIBRARY.finditer(maps)}
+        libraries |= {f"{m[2]} {m[3] or ''}".strip() for m in _LIBRARY.finditer(maps)}
     if not looked:
         raise Failed("error", f"no process of {unit} could be looked into")
     return {"nodes": sorted(nodes), "libraries": sorted(libraries), "processes": looked}

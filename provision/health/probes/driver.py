@@ -34,6 +34,8 @@ def _modules(ask: Ask) -> dict[str, str]:
         words = line.split()
         flags = re.search(r"\(([A-Z]+)\)", line)
         found[words[0]] = flags[1] if flags else ""
+    if not found:
+        raise Failed("missing", "/proc/modules names no module")
     return found
 
 

@@ -20,7 +20,9 @@ SXID = re.compile(
 LOADED = re.compile(r"NVRM: loading NVIDIA UNIX")
 RECOVERED = re.compile(r"recovery action changed from .* to 0x0 ")
 PATTERNS = {
-    "off_the_bus": re.compile(r"NVRM: .*GPU ([0-9a-f:.]*).*fallen off the bus"),
+    "off_the_bus": re.compile(
+        r"NVRM: (?:.*?GPU ([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.\d).*|.*)fallen off the bus"
+    ),
     "hung_task": re.compile(r"task (\S+) blocked for more than \d+ seconds"),
     "lockup": re.compile(r"watchdog: BUG: soft lockup|Watchdog detected hard LOCKUP"),
     "oops": re.compile(

@@ -29,7 +29,7 @@ CODES = {
     15: ("gone", "the GPU is lost: it fell off the bus or cannot be reached"),
     16: ("gone", "the GPU must be reset before it can be used"),
     17: ("error", "the operating system or a control group refused the call"),
-    18: ("error", "the library and the kernel module are of different versions"),
+    18: ("mismatch", "the library and the kernel module are of different versions"),
     19: ("error", "the GPU is in use"),
     20: ("error", "not enough memory"),
     21: ("missing", "no data"),

@@ -73,8 +73,11 @@ def _policy(ask: Ask) -> str:
 
 def _unsigned(ask: Ask) -> dict[str, str]:
     """Modules that taint the kernel: E unsigned, O built elsewhere, P not free, F forced."""
+    lines = ask.text("/proc/modules").splitlines()
+    if not lines:
+        raise Failed("missing", "/proc/modules names no module")
     found = {}
-    for line in ask.text("/proc/modules").splitlines():
+    for line in lines:
         flags = re.search(r"\(([A-Z]+)[+-]?\)", line)
         if flags:
             found[line.split()[0]] = flags[1]
