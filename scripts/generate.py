@@ -32,6 +32,20 @@ def stack_schema() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def gpus_schema() -> str:
+    """provision/rehearsal/gpu/state.schema.json."""
+    from provision.rehearsal.gpu.state import json_schema
+
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def faults_page() -> str:
+    """docs/reference/simulated-gpus.md: the models and faults of simulated GPUs."""
+    from provision.rehearsal.gpu.reference import page
+
+    return NOTE + page()
+
+
 def cli_page() -> str:
     """docs/reference/cli.md: every verb with its arguments.
 
@@ -253,6 +267,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "provision/rack/inventory.schema.json": inventory_schema,
     "docs/reference/inventory.md": inventory_page,
     "provision/supply/stack.schema.json": stack_schema,
+    "provision/rehearsal/gpu/state.schema.json": gpus_schema,
+    "docs/reference/simulated-gpus.md": faults_page,
     "docs/reference/stack-lock.md": stack_page,
     "docs/reference/gpu-supply.md": gpu_page,
     "docs/reference/roles.md": roles_page,

@@ -27,7 +27,7 @@ from provision.rehearsal.artefacts import artefacts
 from provision.rehearsal.base import node_base
 from provision.rehearsal.cache import remove_tree
 from provision.rehearsal.choice import choose
-from provision.rehearsal.gpu import models, onnode, packages
+from provision.rehearsal.gpu import faults, models, onnode, packages
 from provision.rehearsal.gpu.models import NodeModel
 from provision.rehearsal.inventory import write_inventory
 from provision.rehearsal.limits import make_room
@@ -258,6 +258,33 @@ def load(name: str) -> Rehearsal:
         Node(one, i, folder / "nodes" / one, name, kind) for i, one in enumerate(names, start=1)
     ]
     return Rehearsal(name, folder, base, made, nodes, record["keep"], made_of, kind, gpus)
+
+
+def break_gpus(rack: Rehearsal, name: str, fault: str, gpu: int = 0) -> None:
+    """Put a fault into the simulated GPUs of a node that runs; ``none`` makes them whole again.
+
+    Args:
+        rack: a rack whose nodes have simulated GPUs.
+        name: of the node.
+        fault: of `provision.rehearsal.gpu.faults`, or ``none``.
+        gpu: which GPU, for a fault of one.
+
+    Raises:
+        HoldfastError: there is no such node, fault or GPU.
+    """
+    known = {one.name: one for one in rack.nodes}
+    if rack.gpus is None or name not in known:
+        what = "has no simulated GPUs" if rack.gpus is None else f"has no node {name!r}"
+        hint = suggest(name, list(known)) if rack.gpus else "rehearse --gpus MODEL makes some"
+        raise fail("no-gpus", f"{rack.name} {what}", hint=hint, exit_code=ExitCode.USAGE)
+    seen = onnode.current(known[name].folder)
+    if fault == "none":
+        # What the kernel wrote stays written, as it does on hardware.
+        whole = models.fresh(models.load(rack.gpus), f"{rack.name}/{name}")
+        seen = whole.model_copy(update={"log": seen.log})
+    else:
+        seen = faults.inject(seen, fault, gpu, now=time.time())
+    node.show_gpus(known[name], seen)
 
 
 @contextmanager

@@ -44,12 +44,17 @@ def test_any_call_answers_any_error(library, tmp_path):
     for code in CODES:
         fault = Fault(id="x", call="nvmlDeviceGetSerial", gpu=2, answer=code)
         paths[code] = str(gpus.write(tmp_path, struck(fault), f"{code}.json"))
-    found = gpus.ask(library, gpus.write(tmp_path), f"""{BEGIN}
+    found = gpus.ask(
+        library,
+        gpus.write(tmp_path),
+        f"""{BEGIN}
 answer = []
 for code, path in {paths}.items():
     use(path)
-    answer.append([code, tried(n.nvmlDeviceGetSerial, h[2]), "error" in tried(n.nvmlDeviceGetSerial, h[1])])
-""")  # fmt: skip # noqa: E501
+    other = tried(n.nvmlDeviceGetSerial, h[1])
+    answer.append([code, tried(n.nvmlDeviceGetSerial, h[2]), "error" in other])
+""",
+    )
     assert found == [[code, {"error": code}, False] for code in CODES]
 
 

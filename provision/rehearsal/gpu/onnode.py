@@ -136,36 +136,42 @@ def show(node: Path, machine: uuid.UUID, boot: uuid.UUID | None, shown: State) -
     Args:
         node: the node's own folder.
         machine: the node's machine id.
-        boot: its boot id; the log stays empty while it does not run.
+        boot: its boot id, None while it does not run.
         shown: the state.
     """
     folder = folder_of(node)
     (folder / "journal").mkdir(parents=True, exist_ok=True)
     tree.lay(shown, folder)
-    lines = kernel_lines(shown, boot) if boot else []
-    write_whole(folder / "journal/kernel.journal", journal.render(machine, lines))
+    if boot is not None:
+        log = (line.model_copy(update={"boot": line.boot or boot.hex}) for line in shown.log)
+        shown = shown.model_copy(update={"log": tuple(log)})
+    write_whole(folder / "journal/kernel.journal", journal.render(machine, kernel_lines(shown)))
     state.write(folder / "state.json", shown)
     write_whole(folder / "shown", f"{time.time_ns()}\n")
 
 
-def kernel_lines(shown: State, boot: uuid.UUID) -> Sequence[journal.Line]:
-    """The state's log lines as the kernel's own, in order of time."""
+def kernel_lines(shown: State) -> Sequence[journal.Line]:
+    """The state's log lines as the kernel's own, in order of time.
+
+    A line that was written while the node did not run is of no start, and nobody saw it.
+    """
     started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return [
         journal.Line(
             realtime_us=int(line.at * 1e6),
             monotonic_us=max(0, int((line.at - started) * 1e6)),
-            boot=boot,
+            boot=uuid.UUID(line.boot),
             fields={
                 "MESSAGE": line.text,
                 "PRIORITY": str(line.priority),
                 "SYSLOG_FACILITY": "0",
                 "SYSLOG_IDENTIFIER": "kernel",
                 "_TRANSPORT": "kernel",
-                "_BOOT_ID": boot.hex,
+                "_BOOT_ID": line.boot,
             },
         )
         for line in sorted(shown.log, key=lambda line: line.at)
+        if line.boot is not None
     ]
 
 

@@ -518,10 +518,11 @@ class Fault(Model):
 
 
 class LogLine(Model):
-    """A line of the kernel's log."""
+    """A line of the kernel's log. One that names no start of the node is of the present one."""
 
     text: Text
     at: float = Field(ge=0, description="Seconds since the epoch.")
+    boot: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     priority: int = Field(default=3, ge=0, le=7)
 
 
@@ -584,11 +585,12 @@ class _Plain:
         inner: KeyPath = (),
         /,
         *,
-        key: bool = False,  # noqa: ARG002 -- a place without lines has no key of its own
+        key: bool = False,
         value: str | None = None,
         hint: str | None = None,
     ) -> Problem:
         where = ".".join([self.name, *(str(part) for part in inner)])
+        where = f"the key {where}" if key else where
         return Problem(code, message, value=value, hint=hint, where=where)
 
 

@@ -13,7 +13,6 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.core.files import write_whole
 from provision.rehearsal.gpu.state import Count, Gpu, Rising, State, Switch
 
 NVIDIA = 0x10DE
@@ -238,7 +237,7 @@ def _clear(folder: Path, top: Path, wanted: Tree) -> None:
 def _put(path: Path, entry: Entry) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(entry, Link):
-        if not (path.is_symlink() and os.readlink(path) == entry.target):  # noqa: PTH115 -- as text
+        if not (path.is_symlink() and str(path.readlink()) == entry.target):
             path.unlink(missing_ok=True)
             path.symlink_to(entry.target)
     elif isinstance(entry, Device):
@@ -246,7 +245,11 @@ def _put(path: Path, entry: Entry) -> None:
     else:
         data = entry.encode() if isinstance(entry, str) else entry
         if not path.exists() or path.read_bytes() != data:
-            write_whole(path, data, mode=0o444)
+            # Whole, so that a reader never sees half; but nothing here must outlive a power cut.
+            fresh = path.with_name(f".{path.name}.new")
+            fresh.write_bytes(data)
+            fresh.chmod(0o444)
+            fresh.rename(path)
 
 
 def _put_device(path: Path, device: Device) -> None:
