@@ -262,6 +262,12 @@ SPOILT = {
         "driver-too-old",
         '"cuda"',
     ),
+    "a toolkit that needs a newer driver": (
+        "site_signed",
+        lambda lock: replaced(lock, "make", name="cuda-toolkit-14-0", version="14.0.1"),
+        "driver-too-old",
+        '"version": "14.0.1"',
+    ),
     "a lock that says it is of the first version": (
         "site_signed",
         lambda lock: lock.update(schema="holdfast.stack/1"),

@@ -7,6 +7,7 @@ want of headers while the package's script ended well, an image that asks for a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from provision.core.jsonpos import JsonPath
@@ -18,6 +19,7 @@ from provision.supply.model import READABLE, GpuUnit, Rpm, StackLock
 
 KERNELS = ("kernel-core", "kernel-64k-core", "kernel-rt-core", "kernel-rt-64k-core")
 """Packages that hold a kernel that can be started."""
+_TOOLKIT = re.compile(r"cuda-toolkit(?:-\d+-\d+)? (\d+\.\d+)(?:\.\d+)*$")
 BUILDS = ("dkms", "gcc", "gcc-c++", "make")
 """What DKMS needs beside the kernel's headers; the open modules need the C++ compiler, too."""
 
@@ -35,6 +37,7 @@ def unit_misfits(lock: StackLock) -> Iterator[Misfit]:
         yield from _provider(i, unit)
         yield from _modules(i, unit, rpms)
         yield from _images(unit, lock)
+        yield from _toolkits(unit, lock, rpms)
 
 
 def release_of(kernel: Rpm) -> str:
@@ -198,3 +201,15 @@ def _images(unit: GpuUnit, lock: StackLock) -> Iterator[Misfit]:
         if not answer.ok:
             message = f"image {image.name!r} does not run on unit {unit.name!r}: {answer.reason}"
             yield Misfit(("images", i, "cuda"), "driver-too-old", message, answer.action)
+
+
+def _toolkits(unit: GpuUnit, lock: StackLock, rpms: dict[str, Rpm]) -> Iterator[Misfit]:
+    """A CUDA toolkit for the node itself that this unit's driver cannot run."""
+    for i, rpm in enumerate(lock.rpms):
+        found = _TOOLKIT.match(f"{rpm.name} {rpm.version}")
+        if found is None or rpms.get(rpm.nevra) is not rpm:
+            continue
+        answer = gate(Needs(found[1]), unit.driver)
+        if not answer.ok:
+            message = f"{rpm.name} does not run on unit {unit.name!r}: {answer.reason}"
+            yield Misfit(("rpms", i, "version"), "driver-too-old", message, answer.action)
