@@ -263,6 +263,13 @@ def _fenced(text: str) -> str:
     return f"```text\n{text.rstrip()}\n```\n"
 
 
+def audit_pages() -> dict[str, Callable[[], str]]:
+    """docs/reference/audit/: a page for each check of the node audit, and the tables of codes."""
+    from provision.health.docs import pages
+
+    return {name: partial(str.__add__, NOTE, text) for name, text in pages().items()}
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "provision/rack/inventory.schema.json": inventory_schema,
     "docs/reference/inventory.md": inventory_page,
@@ -284,7 +291,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     stale = []
-    for name, make in {**PAGES, **policy_pages()}.items():
+    for name, make in {**PAGES, **policy_pages(), **audit_pages()}.items():
         path, text = ROOT / name, make()
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
+import pkgutil
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 
 def text(name: str) -> str:
     """What a data file holds."""
-    # Not `files()`: this way also works from a zip file under Python 3.9 without a temporary copy.
-    with resources.open_text("provision.health.data", name, encoding="utf-8") as stream:
-        return stream.read()
+    found = pkgutil.get_data("provision.health.data", name)
+    if found is None:
+        raise FileNotFoundError(name)
+    return found.decode("utf-8")
 
 
 @dataclass(frozen=True)
