@@ -29,27 +29,24 @@ from={PLACE}
 # What lies here are device files without a device; on this mount they open nothing.
 mount -o remount,bind,ro,nodev,nosuid,noexec "$from"
 
-over() {{
-    mountpoint -q "$2" || mount --bind "$1" "$2"
-}}
-over "$from/pci" /sys/bus/pci/devices
-
 # A kernel loads the module of the GPUs that it finds when it starts, if there is one.
-loaded=/run/holdfast-simulated-gpus-loaded
-if [ ! -e "$loaded" ]; then
-    ls /usr/lib/modules/*/extra/nvidia.ko >"$loaded" 2>/dev/null || :
+once=/run/{UNIT}
+if [ ! -e "$once" ]; then
+    mount --bind "$from/pci" /sys/bus/pci/devices
+    if ls /usr/lib/modules/*/extra/nvidia.ko >/dev/null 2>&1; then
+        mount --bind "$from/driver" /proc/driver
+        mount --bind "$from/module" /sys/module
+        echo loaded >"$once"
+    else
+        : >"$once"
+    fi
 fi
-dev=/nonexistent
-if [ -s "$loaded" ]; then
-    dev=$from/dev
-    over "$from/driver" /proc/driver
-    over "$from/module" /sys/module
-fi
+[ -s "$once" ] && dev=$from/dev || dev=/nonexistent
 
 for node in "$dev"/*; do
     [ -c "$node" ] || continue
     [ -e "/dev/${{node##*/}}" ] || : >"/dev/${{node##*/}}"
-    over "$node" "/dev/${{node##*/}}"
+    mountpoint -q "/dev/${{node##*/}}" || mount --bind "$node" "/dev/${{node##*/}}"
 done
 for node in /dev/nvidia*; do
     [ -e "$node" ] && [ ! -e "$dev/${{node##*/}}" ] || continue
@@ -68,6 +65,7 @@ Description=Simulated GPUs of a Holdfast rehearsal
 DefaultDependencies=no
 After=local-fs.target
 Before=sysinit.target
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot

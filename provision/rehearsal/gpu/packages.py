@@ -120,7 +120,7 @@ class _Maker:
         major = self.choice.release
         built = rpms.build_rpms("gpus", packages, root, folder, major=major, compress=True)
         remove_tree(folder / ".build")
-        repository._sign(built, private)
+        repository.sign(built, private)
         remove_tree(work)
         by_name = {plan.name: plan for plan in plans}
         found = []
