@@ -102,7 +102,8 @@ def parser() -> argparse.ArgumentParser:
         "--journal",
         default="",
         metavar="FILE",
-        help="lines of `journalctl -k -o json` below --root, instead of the journal",
+        help="another journal: a file of journald (*.journal), or below --root a file with lines"
+        " of `journalctl -k -o json`",
     )
     return made  # fmt: skip
 

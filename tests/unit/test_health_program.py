@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,25 @@ import jsonschema
 import pytest
 
 from provision.health import build, cli, docs, expect, render
+from provision.health.audit import Options, audit
 from provision.health.checks.all import checks
 from provision.health.codes import table
 from provision.health.data_files import model_of, models, text
 from provision.health.limits import Limits, lint
 from provision.health.places import Mistake, Placed
+from provision.health.probes.all import PROBES
 from provision.health.probes.log import GREP, PATTERNS, note
-from provision.health.words import ACTIONS, FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN, Limit
+from provision.health.words import (
+    ACTIONS,
+    FAIL,
+    NOT_APPLICABLE,
+    PASS,
+    SEVERITIES,
+    UNKNOWN,
+    Limit,
+    Part,
+)
+from provision.rehearsal.gpu import journal
 from provision.rehearsal.gpu.state import Fault
 from tests.unit.health_support import EXPECT, SXID, XID, Recorded, one, recorded
 from tests.unit.test_imports import house_imports
@@ -450,6 +463,37 @@ def test_xids_are_counted_once_over_two_audits(node):
     node.lay()
     assert "XID 31: " in one(node.audit("log.xid"), "log.xid").seen
     assert one(node.audit("log.xid"), "log.xid").status == PASS
+
+
+@pytest.mark.skipif(not shutil.which("journalctl"), reason="needs journalctl")
+def test_the_real_journal_is_read_and_read_on(tmp_path):
+    """A file of journald through journalctl, with its own filter and its own cursors."""
+    path = tmp_path / "kernel.journal"
+    boot, told = uuid.uuid4(), ["Linux version 5.14.0", "usb 1-1: new device", XID + "31, x"]
+
+    def look() -> Any:
+        lines = [
+            journal.Line(1763894400000000 + n * 10**6, n * 10**6, boot,
+                         {"MESSAGE": line, "_TRANSPORT": "kernel"})
+            for n, line in enumerate(told)
+        ]  # fmt: skip
+        path.write_bytes(journal.render(uuid.UUID(int=7), lines))
+        chosen = Options(journal=str(path), state=tmp_path / "state", only=("log.xid",))
+        return one(audit(checks(), PROBES, expect.read(json.dumps(EXPECT)), chosen), "log.xid")
+
+    first = look()
+    assert (first.status, "XID 31" in first.seen) == (PASS, True), first.seen
+    told += ["usb 1-1: gone", XID + "31, again", XID + "79, x"]
+    second = look()
+    assert (second.status, "XID 79" in second.seen) == (FAIL, True), second.seen
+    assert "2 times" in "".join(p.seen for p in map(_part, second.parts))
+    told.clear()
+    empty = look()
+    assert empty.status != PASS
+
+
+def _part(told: dict[str, str]) -> Part:
+    return Part(**told)
 
 
 @pytest.mark.parametrize(

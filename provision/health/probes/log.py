@@ -79,24 +79,26 @@ def look(ask: Ask) -> None:
 
 def _lines(ask: Ask, cursor: str) -> Iterator[tuple[str, float, str]]:
     """New lines of the kernel: text, seconds since the epoch, cursor."""
-    if ask.journal:
+    if ask.journal and not ask.journal.endswith(".journal"):
         text = ask.text(ask.journal)
         yield from _entries(text.splitlines())
         return
-    wanted = ["journalctl", "-k", "-b", "--no-pager", "-q", "-o", "json", "--output-fields=MESSAGE"]
+    which = [f"--file={ask.journal}"] if ask.journal else ["-k", "-b"]
+    base = ["journalctl", *which, "--no-pager", "-q", "-o", "json"]
+    wanted = [*base, "--output-fields=MESSAGE"]
     after = [f"--after-cursor={cursor}"] if cursor else []
     try:
         text = ask.run([*wanted, *after, "-g", GREP, "--case-sensitive=yes"], 20, any_status=True)
         if not text:
             # Nothing matched, or it cannot look: only a line of any kind proves that it can.
-            _prove(ask)
+            _prove(ask, base)
     except Failed as error:
         raise Failed(error.kind, f"the kernel's journal: {error.reason}") from error
     yield from _entries(text.splitlines())
 
 
-def _prove(ask: Ask) -> None:
-    lines = ask.run(["journalctl", "-k", "-b", "--no-pager", "-q", "-n", "1", "-o", "json"])
+def _prove(ask: Ask, base: list[str]) -> None:
+    lines = ask.run([*base, "-n", "1"])
     if not lines.strip():
         raise Failed("missing", "the journal holds no line of the kernel of this boot")
 
