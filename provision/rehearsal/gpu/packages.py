@@ -12,7 +12,7 @@ import shutil
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from provision.core.events import EventSink
 from provision.core.files import write_whole
@@ -27,7 +27,6 @@ FILES = Path(__file__).with_name("files")
 SIGNER = "Holdfast rehearsal"
 TOOLKIT = "1.20.0"
 MODULES = ("nvidia", "nvidia-modeset", "nvidia-drm", "nvidia-uvm")
-ROLES = ("gpu_driver", "gpu_fabric", "container_runtime")
 
 _MODULE = """\
 #define INFO(name, text) \\
@@ -44,12 +43,15 @@ INFO(needs, "depends={depends}");
 
 @dataclass(frozen=True)
 class _Plan:
-    """An RPM to be: its name, Debian-like version and files below the build root."""
+    """An RPM to be: its name, Debian-like version and files below the build root.
+
+    `part` is its place in the lock's unit.
+    """
 
     name: str
     version: str
     says: str
-    role: str
+    part: Literal["userspace", "module", "kernel", "fabric", "toolkit"]
     files: dict[str, str | bytes | Path] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
@@ -123,45 +125,46 @@ class _Maker:
         repository.sign(built, private)
         remove_tree(work)
         by_name = {plan.name: plan for plan in plans}
-        found = []
+        found: list[tuple[dict[str, Any], str]] = []
         for path in built:
             row = repodata.entry(path, major, repodata.KEY_NAME)
             plan = by_name[row["name"]]
             said = {"licence": "Apache-2.0", "licence_class": "open", "reason": plan.says}
-            found.append(({**row, "roles": [plan.role], **said}, plan.role))
+            # Roles install what the lock's unit names, on nodes with GPUs alone.
+            found.append(({**row, "roles": [], **said}, plan.part))
         return found
 
     def _plans(self, work: Path, present: set[str]) -> list[_Plan]:
         driver = self.model.driver.version
         built = build.build(driver, lacks=self.model.driver.lacks, events=self.events)
         version, library = f"3:{driver}-1", "/usr/lib64"
-        name, release = self._kernel()
+        name, release = self._kernel(work)
         plans = [
             _Plan("libnvidia-ml", version, "Simulation of the GPU management library",
-                  "gpu_driver",
+                  "userspace",
                   {f"{library}/libnvidia-ml.so.{driver}": built.nvml,
                    "/etc/ld.so.conf.d/simulated-gpus.conf": f"{library}\n"},
                   {f"{library}/{build.NVML}": f"libnvidia-ml.so.{driver}"}, post="ldconfig"),
             _Plan("nvidia-driver-cuda-libs", version, "Simulation of the CUDA driver library",
-                  "gpu_driver", {f"{library}/libcuda.so.{driver}": built.cuda},
+                  "userspace", {f"{library}/libcuda.so.{driver}": built.cuda},
                   {f"{library}/{build.CUDA}": f"libcuda.so.{driver}"}, ("libnvidia-ml",),
                   "ldconfig"),
-            _Plan("nvidia-driver-cuda", version, "Simulation of nvidia-smi", "gpu_driver",
+            _Plan("nvidia-driver-cuda", version, "Simulation of nvidia-smi", "userspace",
                   {"/usr/bin/nvidia-smi": built.smi},
                   requires=("nvidia-driver-cuda-libs", "nvidia-persistenced")),
             _Plan("nvidia-persistenced", version, "Simulation of the GPU persistence daemon",
-                  "gpu_driver", _service("nvidia-persistenced", "nvidia-persistenced")),
+                  "userspace", _service("nvidia-persistenced", "nvidia-persistenced")),
             _Plan("nvidia-kmod-common", version, "Settings for a simulated GPU module",
-                  "gpu_driver",
+                  "userspace",
                   {"/usr/lib/modprobe.d/nvidia.conf": "blacklist nouveau\n",
                    "/usr/lib/dracut/dracut.conf.d/99-nvidia.conf":
                    'omit_drivers+=" nvidia nvidia-drm nvidia-modeset nvidia-uvm "\n'}),
             _Plan("kmod-nvidia-open", version, f"Simulation of GPU modules for {release}",
-                  "gpu_driver", self._modules(work, release), requires=("nvidia-kmod-common",),
+                  "module", self._modules(work, release), requires=("nvidia-kmod-common",),
                   post=f"depmod {release} >/dev/null 2>&1 || :"),
             _Plan("nvidia-container-toolkit", f"{TOOLKIT}-1",
                   "Simulation of the tool that describes GPUs to container runtimes",
-                  "container_runtime",
+                  "toolkit",
                   {"/usr/bin/nvidia-ctk": (FILES / "nvidia-ctk").read_text(),
                    **{f"/usr/lib/systemd/system/{name}": (FILES / name).read_text() for name in
                       ("nvidia-cdi-refresh.path", "nvidia-cdi-refresh.service")}}),
@@ -169,22 +172,31 @@ class _Maker:
         if self.model.has_fabric:
             plans += [
                 _Plan("nvidia-fabricmanager", version, "Simulation of the fabric manager",
-                      "gpu_fabric", _service("nvidia-fabricmanager", "nv-fabricmanager")),
+                      "fabric", _service("nvidia-fabricmanager", "nv-fabricmanager")),
                 _Plan("libnvidia-nscq", version, "Stands for the NVSwitch library; does nothing",
-                      "gpu_fabric", {"/usr/share/doc/libnvidia-nscq/README": "A simulation.\n"}),
+                      "fabric", {"/usr/share/doc/libnvidia-nscq/README": "A simulation.\n"}),
             ]  # fmt: skip
         if name not in present:
             plans.append(
                 _Plan(name, release.removesuffix(f".hfr{self.choice.release}.{os.uname().machine}"),
-                      "The kernel for which simulated modules are made", "gpu_driver",
+                      "The kernel for which simulated modules are made", "kernel",
                       {f"/usr/lib/modules/{release}/modules.{kind}": "" for kind in
                        ("order", "builtin")})
             )  # fmt: skip
         return plans
 
-    def _kernel(self) -> tuple[str, str]:
-        """The node base's kernel package, and what it calls its release."""
-        said = run(["chroot", self.node_base / "root", "rpm", "-q", "--qf",
+    def _kernel(self, work: Path) -> tuple[str, str]:
+        """The node base's kernel package, and what it calls its release.
+
+        A query writes beside the database that it reads, and nodes run on the base: this reads a
+        copy.
+        """
+        database = work / "rpmdb"
+        for place in ("usr/lib/sysimage/rpm", "var/lib/rpm"):
+            kept = self.node_base / "root" / place
+            if (kept / "rpmdb.sqlite").exists() and not database.exists():
+                shutil.copytree(kept, database)
+        said = run(["rpm", f"--dbpath={database}", "-q", "--qf",
                     "%{NAME} %{VERSION}-%{RELEASE}.%{ARCH}\n", "kernel-core"])  # fmt: skip
         name, release = said.splitlines()[-1].split()
         return name, release
@@ -217,15 +229,8 @@ class _Maker:
     def _unit(
         self, listed: list[dict[str, Any]], entries: list[tuple[dict[str, Any], str]]
     ) -> dict[str, Any]:
-        rows = {row["name"]: row for row in listed}
-        own = {row["name"]: role for row, role in entries}
-        nevra = {name: _nevra(row) for name, row in rows.items()}
-        elsewhere = ("kmod-nvidia-open", "kernel-core")
-        userspace = [
-            nevra[name]
-            for name, role in own.items()
-            if role == "gpu_driver" and name not in elsewhere
-        ]
+        nevra = {row["name"]: _nevra(row) for row in listed}
+        userspace = [nevra[row["name"]] for row, part in entries if part == "userspace"]
         return {
             "name": f"simulated-{self.model.id}",
             "el": self.choice.release,
