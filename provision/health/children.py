@@ -77,7 +77,9 @@ def run(
     sight = Sight(owners={part: p.name for p in probes for part in p.parts})
     waiting: list[tuple[Probe, frozenset[str], float]] = [(p, frozenset(), 0.0) for p in probes]
     running: dict[int, _Child] = {}
-    with selectors.DefaultSelector() as ready:
+    with selectors.DefaultSelector() as ready, contextlib.ExitStack() as ending:
+        # Whatever ends the audit, a signal too, ends its children.
+        ending.callback(lambda: [_end(child) for child in running.values()])
         while waiting or running:
             while waiting and len(running) < parallel:
                 probe, skip, began = waiting.pop(0)
@@ -193,12 +195,12 @@ def _take(child: _Child, line: bytes, sight: Sight) -> None:
 
 def _overdue(child: _Child) -> bool:
     now = time.monotonic()
-    _, since, doing = child.progress.read()
+    since, slow, doing = child.progress.read()
     late = ""
     if now - child.began > child.probe.deadline:
         late = f"within {child.probe.deadline:g} s"
-    elif child.probe.step and since and now - since > child.probe.step:
-        late = f"within {child.probe.step:g} s"
+    elif child.probe.step and since and now - since > child.probe.step * slow:
+        late = f"within {child.probe.step * slow:g} s"
     if late and not child.reason[0]:
         child.reason = ("hang", f"{doing or 'starting'} did not end {late}")
     return bool(late)

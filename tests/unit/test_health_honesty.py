@@ -219,6 +219,13 @@ def test_lost_lines_make_the_log_unknown(node):
     assert one(node.audit("log.xid"), "log.xid").status == UNKNOWN
 
 
+def test_a_file_that_is_too_long_is_not_cut_silently(node):
+    node.files["proc/modules"] = "x 1 0 - Live 0x0\n" * 100_000
+    node.lay()
+    finding = one(node.audit("gpu.driver.modules"), "gpu.driver.modules")
+    assert (finding.status, "the answer ended early" in finding.seen) == (UNKNOWN, True)
+
+
 def planted(look, **more: Any) -> Probe:
     return Probe("planted", ("planted",), look, **more)
 

@@ -17,7 +17,7 @@ from provision.health.probes import (
 )
 
 PROBES = (
-    Probe("nvml", ("nvml", "gpu"), nvml.look, deadline=30.0, step=6.0, resumes=True),
+    Probe("nvml", ("nvml", "gpu"), nvml.look, deadline=60.0, step=6.0, resumes=True),
     Probe("log", ("log",), log.look, deadline=30.0),
     Probe("pci", ("pci",), pci.look),
     Probe("driver", ("driver",), driver.look),

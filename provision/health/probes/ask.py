@@ -6,13 +6,14 @@ audit line by line, so that a child that is stopped has told all that it saw bef
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import shutil
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ KINDS = {
 RECORDED = "@commands"
 """In a tree that is looked at instead of the running system: the commands as they answered."""
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
-_HEADER = struct.Struct("=Qd")
+_HEADER = struct.Struct("=Qdd")
 _PAGE = 512
 
 
@@ -54,18 +55,18 @@ class Progress:
         self._page = mmap.mmap(-1, _PAGE)
         self._count = 0
 
-    def doing(self, what: str) -> None:
-        """Say what is begun."""
+    def doing(self, what: str, slow: float = 1.0) -> None:
+        """Say what is begun, and how many times longer than a usual step it may take."""
         self._count += 1
         text = what.encode("utf-8", "replace")[: _PAGE - _HEADER.size - 1] + b"\0"
         self._page[_HEADER.size : _HEADER.size + len(text)] = text
-        self._page[: _HEADER.size] = _HEADER.pack(self._count, time.monotonic())
+        self._page[: _HEADER.size] = _HEADER.pack(self._count, time.monotonic(), slow)
 
-    def read(self) -> tuple[int, float, str]:
-        """How many things were begun, when the last was (monotonic), and what it is."""
-        count, since = _HEADER.unpack(self._page[: _HEADER.size])
+    def read(self) -> tuple[float, float, str]:
+        """When the last thing was begun (monotonic), how slow it may be, and what it is."""
+        _, since, slow = _HEADER.unpack(self._page[: _HEADER.size])
         text = self._page[_HEADER.size :].split(b"\0", 1)[0]
-        return count, since, text.decode("utf-8", "replace")
+        return since, slow, text.decode("utf-8", "replace")
 
 
 @dataclass
@@ -118,13 +119,16 @@ class Ask:
         """
         try:
             with self.path(name).open("rb") as stream:
-                return stream.read(limit).decode("utf-8", "replace").strip()
+                data = stream.read(limit + 1)
         except FileNotFoundError as error:
             raise Failed("missing", f"{name} is not there") from error
         except PermissionError as error:
             raise Failed("no_permission", f"{name}: permission denied") from error
         except OSError as error:
             raise Failed("error", f"{name}: {error.strerror or error}") from error
+        if len(data) > limit:
+            raise Failed("truncated", f"{name} is longer than the {limit} bytes that are read")
+        return data.decode("utf-8", "replace").strip()
 
     def maybe(self, name: str, default: str = "") -> str:
         """What a file holds, or `default` where there is no such file.
@@ -163,12 +167,7 @@ class Ask:
         Raises:
             Failed: it is not there, does not end in time, or ends with an error.
         """
-        recorded = self.root / RECORDED
-        search = _PATH if self.root == Path("/") else str(recorded)
-        program = shutil.which(argv[0], path=search)
-        if program is None:
-            raise Failed("missing", f"the command {argv[0]} is not there")
-        environment = {"PATH": f"{search}:{_PATH}", "LC_ALL": "C", "SYSTEMD_COLORS": "0"}
+        program, environment = self._program(argv[0])
         try:
             ended = subprocess.run(
                 [program, *argv[1:]],
@@ -187,3 +186,35 @@ class Ask:
             last = f": {said[-1][:200]}" if said else ""
             raise Failed("error", f"{argv[0]} ended with {ended.returncode}{last}")
         return ended.stdout.decode("utf-8", "replace")
+
+    @contextlib.contextmanager
+    def stream(self, argv: Sequence[str]) -> Iterator[Iterator[str]]:
+        """The lines of a command that may say much, as they come; it ends with the block.
+
+        Raises:
+            Failed: the command is not there.
+        """
+        program, environment = self._program(argv[0])
+        process = subprocess.Popen(
+            [program, *argv[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        assert process.stdout is not None
+        try:
+            yield (line.decode("utf-8", "replace") for line in process.stdout)
+        finally:
+            process.stdout.close()
+            process.kill()
+            process.wait()
+
+    def _program(self, name: str) -> tuple[str, dict[str, str]]:
+        """Where a command lies, and the environment that it gets."""
+        search = _PATH if self.root == Path("/") else str(self.root / RECORDED)
+        program = shutil.which(name, path=search)
+        if program is None:
+            raise Failed("missing", f"the command {name} is not there")
+        environment = {"PATH": f"{search}:{_PATH}", "LC_ALL": "C", "SYSTEMD_COLORS": "0"}
+        return program, environment

@@ -6,6 +6,7 @@ last line that was read.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -56,23 +57,27 @@ GREP = (
 """What journald itself leaves out before a line is read here; wider than every pattern."""
 _SAMPLE = 200
 _MOST = 500
+MOST_LINES = 100_000
+"""How many lines one audit reads; the next one goes on."""
 
 
 def look(ask: Ask) -> None:
     """Say what the kernel said, with what earlier audits of this boot had read."""
     kept = ask.kept if ask.kept.get("boot") == ask.boot else {}
     events: dict[str, Any] = {k: dict(v) for k, v in kept.get("events", {}).items()}
-    progress: dict[str, Any] = {
-        "order": int(kept.get("order", 0)),
-        "cursor": kept.get("cursor", ""),
-    }
+    order, cursor = int(kept.get("order", 0)), str(kept.get("cursor", ""))
 
     def read() -> dict[str, Any]:
-        for text, when, cursor in _lines(ask, str(progress["cursor"])):
-            progress["order"] += 1
-            progress["cursor"] = cursor or progress["cursor"]
-            note(events, text, when, progress["order"])
-        return {"events": events, "boot": ask.boot, **progress}
+        number, last, behind = order, cursor, False
+        for text, when, place in _lines(ask, cursor):
+            if number - order == MOST_LINES:
+                behind = True  # the next audit reads on from here
+                break
+            number += 1
+            last = place or last
+            note(events, text, when, number)
+        return {"events": events, "boot": ask.boot, "order": number, "cursor": last,
+                "behind": behind}  # fmt: skip
 
     ask.see("log.events", read)
 
@@ -80,21 +85,24 @@ def look(ask: Ask) -> None:
 def _lines(ask: Ask, cursor: str) -> Iterator[tuple[str, float, str]]:
     """New lines of the kernel: text, seconds since the epoch, cursor."""
     if ask.journal and not ask.journal.endswith(".journal"):
-        text = ask.text(ask.journal)
-        yield from _entries(text.splitlines())
+        told = list(_entries(ask.text(ask.journal, 64 << 20).splitlines()))
+        places = [place for _, _, place in told]
+        yield from told[places.index(cursor) + 1 if cursor in places else 0 :]
         return
     which = [f"--file={ask.journal}"] if ask.journal else ["-k", "-b"]
     base = ["journalctl", *which, "--no-pager", "-q", "-o", "json"]
-    wanted = [*base, "--output-fields=MESSAGE"]
     after = [f"--after-cursor={cursor}"] if cursor else []
+    argv = [*base, "--output-fields=MESSAGE", *after, "-g", GREP, "--case-sensitive=yes"]
     try:
-        text = ask.run([*wanted, *after, "-g", GREP, "--case-sensitive=yes"], 20, any_status=True)
-        if not text:
-            # Nothing matched, or it cannot look: only a line of any kind proves that it can.
-            _prove(ask, base)
+        with ask.stream(argv) as lines:
+            first = next(lines, None)
+            if first is None:
+                # Nothing matched, or it cannot look: only a line of any kind proves that it can.
+                _prove(ask, base)
+                return
+            yield from _entries(itertools.chain([first], lines))
     except Failed as error:
         raise Failed(error.kind, f"the kernel's journal: {error.reason}") from error
-    yield from _entries(text.splitlines())
 
 
 def _prove(ask: Ask, base: list[str]) -> None:

@@ -98,7 +98,8 @@ class Reader:
         self.n.nvmlShutdown()
 
     def _begin(self) -> bool:
-        self.ask.progress.doing("nvmlInit")
+        # Without persistence the driver starts every GPU here, which takes seconds for each.
+        self.ask.progress.doing("nvmlInit", slow=6)
         try:
             if self.ask.library:
                 self.n.nvmlLib = ctypes.CDLL(self.ask.library)
