@@ -315,6 +315,18 @@ def test_smi_lists_and_queries(library, tmp_path):
     assert (code, text) == (2, 'Field "nothing" is not a valid field to query.\n')
 
 
+def test_smi_lists_what_runs(library, tmp_path):
+    running = [{"pid": 4711, "name": "/usr/bin/train", "memory": 1 << 30}]
+    path = gpus.write(tmp_path, state.changed(gpus.healthy(), {"gpus.1.processes": running}))
+    asked = "--query-compute-apps=pid,process_name,used_memory"
+    code, text = _smi(library, path, asked, "--format=csv,noheader")
+    assert (code, text) == (0, "4711, /usr/bin/train, 1024 MiB\n")
+    assert _smi(library, path, asked, "--format=csv,noheader", "-i", "0") == (0, "")
+    code, text = _smi(library, path, "--query-compute-apps=pid,used_memory", "--format=csv")
+    assert text.splitlines()[0] == "pid, used_memory [MiB]"
+    assert _smi(library, path, "--query-compute-apps=mood", "--format=csv")[0] == 2
+
+
 def test_smi_writes_xml(library, tmp_path):
     path = gpus.write(tmp_path)
     code, text = _smi(library, path, "-q", "-x", "-i", "00000000:29:00.0")

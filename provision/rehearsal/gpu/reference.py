@@ -19,8 +19,8 @@ As on hardware, the driver is not there before its packages are installed and th
 since. The module is an object file that `modinfo` reads and no kernel would load. A container has
 its host's kernel, so `lsmod` and /proc/modules do not show it; /sys/module does.
 
-The simulated `nvidia-smi` knows `-L`, `-q -x` and `--query-gpu`; it changes nothing. Models are
-files in `provision/rehearsal/gpu/models`.
+The simulated `nvidia-smi` knows `-L`, `-q -x`, `--query-gpu` and `--query-compute-apps`; it changes
+nothing, so MIG cannot be set up with it. Models are files in `provision/rehearsal/gpu/models`.
 
 """
 

@@ -366,6 +366,77 @@ static int print_table(const char *only, struct query *query)
     return each(only, print_row, query);
 }
 
+struct running { unsigned pid; unsigned long long memory; unsigned gpu_instance, compute_instance; };
+
+static const char *const app_fields[] = {"pid", "process_name", "used_memory", "used_gpu_memory",
+                                         "gpu_uuid"};
+
+static int app_field(const char *name, size_t length)
+{
+    for (int i = 0; i < (int)(sizeof app_fields / sizeof *app_fields); i++)
+        if (!strncmp(app_fields[i], name, length) && !app_fields[i][length])
+            return i;
+    return -1;
+}
+
+static void print_app(dev_t_ dev, const struct running *app, const struct query *query)
+{
+    const char *at = query->names;
+    while (*at) {
+        size_t length = strcspn(at, ",");
+        char text[1024] = "[Not Found]";
+        switch (app_field(at, length)) {
+        case 0:
+            snprintf(text, sizeof text, "%u", app->pid);
+            break;
+        case 1:
+            CALL("nvmlSystemGetProcessName", (unsigned, char *, unsigned), app->pid, text,
+                 (unsigned)sizeof text);
+            break;
+        case 4:
+            CALL("nvmlDeviceGetUUID", (dev_t_, char *, unsigned), dev, text, 96);
+            break;
+        default:
+            shown(MIB, app->memory, 0, query->units, text, sizeof text);
+        }
+        printf("%s%s", at == query->names ? "" : ", ", text);
+        at += length + (at[length] == ',');
+    }
+    putchar('\n');
+}
+
+static int print_gpus_apps(dev_t_ dev, unsigned index, void *more)
+{
+    struct running apps[64];
+    unsigned count = sizeof apps / sizeof *apps;
+    ret_t ret = CALL("nvmlDeviceGetComputeRunningProcesses_v3",
+                     (dev_t_, unsigned *, struct running *), dev, &count, apps);
+    (void)index;
+    if (ret)
+        return failed(ret);
+    for (unsigned i = 0; i < count; i++)
+        print_app(dev, &apps[i], more);
+    return 0;
+}
+
+static int print_apps(const char *only, struct query *query)
+{
+    for (const char *at = query->names; *at;) {
+        size_t length = strcspn(at, ",");
+        if (app_field(at, length) < 0) {
+            printf("Field \"%.*s\" is not a valid field to query.\n", (int)length, at);
+            return 2;
+        }
+        if (query->header)
+            printf("%s%.*s%s", at == query->names ? "" : ", ", (int)length, at,
+                   strstr(at, "memory") == at + 5 ? " [MiB]" : "");
+        at += length + (at[length] == ',');
+    }
+    if (query->header)
+        putchar('\n');
+    return each(only, print_gpus_apps, query);
+}
+
 static const struct { const char *element, *field; } elements[] = {
     {"product_name", "name"}, {"uuid", "uuid"}, {"serial", "serial"},
     {"vbios_version", "vbios_version"}, {"persistence_mode", "persistence_mode"},
@@ -463,11 +534,12 @@ static int usage(void)
          "  nvidia-smi -L                     names and UUIDs, with MIG devices\n"
          "  nvidia-smi -q -x                  a part of the XML document\n"
          "  nvidia-smi --query-gpu=A,B --format=csv[,noheader][,nounits]\n"
+         "  nvidia-smi --query-compute-apps=A,B --format=csv[,noheader][,nounits]\n"
          "  -i GPU                            only this one, by index, UUID or address");
     return 0;
 }
 
-struct asked { const char *only; int list, query, xml; struct query table; };
+struct asked { const char *only; int list, query, xml, apps; struct query table; };
 
 static int parse(int count, char **words, struct asked *asked)
 {
@@ -485,7 +557,10 @@ static int parse(int count, char **words, struct asked *asked)
             asked->only = word + 5;
         else if (!strncmp(word, "--query-gpu=", 12))
             asked->table.names = word + 12;
-        else if (!strncmp(word, "--format=csv", 12)) {
+        else if (!strncmp(word, "--query-compute-apps=", 21)) {
+            asked->table.names = word + 21;
+            asked->apps = 1;
+        } else if (!strncmp(word, "--format=csv", 12)) {
             asked->table.header = !strstr(word, "noheader");
             asked->table.units = !strstr(word, "nounits");
         } else {
@@ -518,6 +593,8 @@ int main(int count, char **words)
     }
     if (asked.list)
         return each(asked.only, print_listed, NULL);
+    if (asked.apps)
+        return print_apps(asked.only, &asked.table);
     if (asked.table.names)
         return print_table(asked.only, &asked.table);
     if (asked.query || asked.xml)
