@@ -32,6 +32,20 @@ def stack_schema() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def gpus_schema() -> str:
+    """provision/rehearsal/gpu/state.schema.json."""
+    from provision.rehearsal.gpu.state import json_schema
+
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def faults_page() -> str:
+    """docs/reference/simulated-gpus.md: the models and faults of simulated GPUs."""
+    from provision.rehearsal.gpu.reference import page
+
+    return NOTE + page()
+
+
 def cli_page() -> str:
     """docs/reference/cli.md: every verb with its arguments.
 
@@ -125,12 +139,26 @@ Beyond the types below these must hold: every name of an origin, key or reposito
 is pinned twice; an RPM's release and architecture are its repository's; a key's fingerprint is
 the one computed from the key itself; a model's `entry` is one of its files.
 
+`gpu` locks kernel, module, driver and all that goes with it as one unit, one for each release and
+architecture that has nodes with GPUs. Every package of a unit is one of `rpms`; every kernel has
+its module; fabric manager, NSCQ and IMEX are of the driver's very version; DKMS has the headers of
+each kernel and what it builds with; modules that a distribution or the site signs name their
+signer; an image with `cuda` runs on the driver. [Who supplies modules](gpu-supply.md) says which
+provider fits which node. `holdfast.stack/1`, which has neither `gpu` nor `cuda`, is still read.
+
 An RPM whose `roles` is empty is only a dependency. `licence_class` is `open` (free software or
 open weights), `redistributable` (may be passed on unchanged) or `proprietary` (each site fetches
 it itself under the vendor's terms).
 
 Editors: [stack.schema.json](../../provision/supply/stack.schema.json).
 """
+
+
+def gpu_page() -> str:
+    """docs/reference/gpu-supply.md: who supplies the GPU driver's module, and what CUDA needs."""
+    from provision.supply.gpu.pages import page
+
+    return f"{NOTE}\n{page()}"
 
 
 def roles_page() -> str:
@@ -193,6 +221,8 @@ def _type(part: dict[str, Any], schema: dict[str, Any]) -> str:
     if "$ref" in part:
         name = part["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"
+    if "anyOf" in part:
+        return _type(next(p for p in part["anyOf"] if p.get("type") != "null"), schema)
     if "const" in part:
         return f"`{part['const']}`"
     if "enum" in part:
@@ -201,7 +231,9 @@ def _type(part: dict[str, Any], schema: dict[str, Any]) -> str:
         return f"list of {_type(part['items'], schema)}"
     if part.get("type") == "object":
         return f"by name, {_type(next(iter(part['patternProperties'].values())), schema)}"
-    kind = {"string": "text", "integer": "whole number"}.get(part.get("type", ""), "value")
+    kind = {"string": "text", "integer": "whole number", "boolean": "true or false"}.get(
+        part.get("type", ""), "value"
+    )
     if "pattern" in part:
         return kind + f" like `{part['pattern']}`".replace("|", "\\|")
     return kind + (f", at least {part['minimum']}" if "minimum" in part else "")
@@ -231,11 +263,21 @@ def _fenced(text: str) -> str:
     return f"```text\n{text.rstrip()}\n```\n"
 
 
+def audit_pages() -> dict[str, Callable[[], str]]:
+    """docs/reference/audit/: a page for each check of the node audit, and the tables of codes."""
+    from provision.health.docs import pages
+
+    return {name: partial(str.__add__, NOTE, text) for name, text in pages().items()}
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "provision/rack/inventory.schema.json": inventory_schema,
     "docs/reference/inventory.md": inventory_page,
     "provision/supply/stack.schema.json": stack_schema,
+    "provision/rehearsal/gpu/state.schema.json": gpus_schema,
+    "docs/reference/simulated-gpus.md": faults_page,
     "docs/reference/stack-lock.md": stack_page,
+    "docs/reference/gpu-supply.md": gpu_page,
     "docs/reference/roles.md": roles_page,
     "docs/reference/cli.md": cli_page,
     "provision/policy/policy.schema.json": policy_schema,
@@ -249,7 +291,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     stale = []
-    for name, make in {**PAGES, **policy_pages()}.items():
+    for name, make in {**PAGES, **policy_pages(), **audit_pages()}.items():
         path, text = ROOT / name, make()
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue

@@ -19,6 +19,7 @@ from provision.core.names import suggest
 from provision.core.problems import fail
 from provision.policy.load import load_policy
 from provision.rehearsal import rack
+from provision.rehearsal.gpu import faults, models
 from provision.rehearsal.rack import Rehearsal
 
 _NODES = {"container": "simulated nodes", "vm": "virtual machines"}
@@ -38,6 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="container",
         help="what nodes are: containers (default), or virtual machines, which have a kernel of "
         "their own: settings of the kernel, auditd, modules and mounts are real there",
+    )
+    parser.add_argument(
+        "--gpus",
+        metavar="MODEL",
+        help=f"give the nodes simulated GPUs, and declare them: {', '.join(models.names())}",
     )
     parser.add_argument(
         "--profile",
@@ -74,6 +80,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="start the nodes and provision nothing; implies --keep",
     )
     parser.add_argument("--down", metavar="NAME", help="take down a rack that was kept")
+    parser.add_argument(
+        "--fault",
+        metavar="FAULT[:GPU]",
+        help="put a fault into the simulated GPUs of a kept rack's node, GPU 0 unless another is "
+        "named; none makes them whole again",
+    )
+    parser.add_argument("--on", metavar="RACK/NODE", help="the node that --fault is for")
     parser.add_argument("--events", metavar="FILE", type=Path, help="append events as JSON lines")
 
 
@@ -89,6 +102,8 @@ def run(args: argparse.Namespace) -> ExitCode:
         else:
             print(f"{args.down} is down; nothing of it is left")
         return ExitCode.OK
+    if args.fault or args.on:
+        return _break(args)
     _require_profile(args.profile)
     keep = args.keep or args.start_only
     events = _events(args)
@@ -103,6 +118,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         engine_image=args.engine_image,
         kind=args.kind,
         profile=args.profile,
+        gpus=args.gpus,
     )
     with rack.owned(built):
         if args.start_only:
@@ -115,6 +131,24 @@ def run(args: argparse.Namespace) -> ExitCode:
         print(f"\nrehearsed in {time.monotonic() - started:.0f} s on {_NODES[built.kind]} "
               f"({built.made_of}; not hardware)")  # fmt: skip
     return code
+
+
+def _break(args: argparse.Namespace) -> ExitCode:
+    """Put a fault into a node's simulated GPUs."""
+    name, _, of = (args.on or "").partition("/")
+    fault, _, gpu = (args.fault or "").partition(":")
+    if not (name and of and fault) or not (gpu or "0").isdigit():
+        raise fail("usage", "--fault FAULT[:GPU] and --on RACK/NODE go together",
+                   hint="as in --fault gpu-lost:3 --on hf-1a2b3c/n1",
+                   exit_code=ExitCode.USAGE)  # fmt: skip
+    rack.break_gpus(rack.load(name), of, fault, int(gpu or 0))
+    says = "whole again" if fault == "none" else faults.named(fault).says
+    if args.json:
+        print_document({"schema": "holdfast.rehearsal/1", "name": name, "node": of,
+                        "fault": fault, "gpu": int(gpu or 0), "says": says})  # fmt: skip
+    else:
+        print(f"{args.on}: {says}")
+    return ExitCode.OK
 
 
 def _require_profile(name: str) -> None:

@@ -18,8 +18,9 @@ from provision.engine.restart import Restarter
 from provision.engine.runs import RunRecord
 from provision.policy.resolve import NONE
 
-RESTART_AFTER = ("base", "hardening")
-"""Phases after which a restart may have to come before what follows can be proven."""
+RESTART_AFTER = (("base", "gpu_driver"), ("hardening",))
+"""Phases after which a restart may have to come before what follows can be proven: once after the
+last of each group. What base and the GPU driver bring takes one restart together."""
 
 RESTART_GROUP = "holdfast_restart_first"
 NOBODY = "all,!all"
@@ -205,8 +206,8 @@ def pieces(phases: Sequence[str]) -> list[tuple[str, ...]]:
     """The phases in pieces; a restart may come between two of them."""
     found: list[tuple[str, ...]] = []
     rest = tuple(phases)
-    for last in RESTART_AFTER:
-        end = rest.index(last) + 1 if last in rest else 0
+    for group in RESTART_AFTER:
+        end = max((rest.index(phase) + 1 for phase in group if phase in rest), default=0)
         found.append(rest[:end])
         rest = rest[end:]
     return [*found, rest]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provision.engine import gpu
 from provision.rack.model import Node
 from provision.verdict.model import Severity, Status
 
@@ -36,13 +37,14 @@ class Asked:
 
     `platforms` are the (release, architecture) pairs that the stack lock has packages for; `run`
     is the run that asks; its own lock on a node is no obstacle, nor is that of `takeover`;
-    `models_mib` are the sizes of the lock's models.
+    `models_mib` are the sizes of the lock's models; `gpu` is what the lock has for GPUs.
     """
 
     platforms: frozenset[tuple[str, str]]
     run: str
     takeover: str | None = None
     models_mib: Mapping[str, int] = field(default_factory=dict)
+    gpu: gpu.Locked = field(default_factory=gpu.Locked)
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,35 @@ def _secure_boot(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answe
     return Answer(Status.PASS, expected, state)
 
 
+_NOTHING_LOCKED = "the stack lock has nothing for this release and architecture"
+"""A failure of its own; what else a lock does not have is no second one."""
+
+
+def _gpu_supply(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answer:
+    del sight
+    if node.hardware is None or node.hardware.gpus is None:
+        return _not_applicable("the inventory declares no GPU")
+    if gpu.platform(facts) not in asked.platforms:
+        return _not_applicable(_NOTHING_LOCKED)
+    return _told(gpu.supply(node, facts, asked.gpu))
+
+
+def _gpu_cuda(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answer:
+    del sight
+    if gpu.platform(facts) not in asked.platforms:
+        return _not_applicable(_NOTHING_LOCKED)
+    judged = gpu.cuda(node, facts, asked.gpu)
+    if judged is None:
+        return _not_applicable("the node serves no image that uses GPUs")
+    return _told(judged)
+
+
+def _told(judged: gpu.Judged) -> Answer:
+    if judged.ok is None:
+        return Answer(Status.UNKNOWN, judged.expected, judged.seen, judged.action)
+    return result(judged.ok, judged.expected, judged.seen, judged.action)
+
+
 def _ports(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answer:
     del sight, asked
     if node.inference is None:
@@ -334,6 +365,8 @@ CHECKS: tuple[Check, ...] = (
     Check("gpus", "the declared GPUs are there", Severity.CRITICAL, _gpus),
     Check("nics", "the declared interfaces are up", Severity.HIGH, _nics),
     Check("secure_boot", "Secure Boot's state is known", Severity.LOW, _secure_boot),
+    Check("gpu_supply", "the GPU driver fits the node", Severity.CRITICAL, _gpu_supply),
+    Check("gpu_cuda", "the GPU driver runs the image", Severity.CRITICAL, _gpu_cuda),
     Check("ports", "the service's port is free", Severity.HIGH, _ports),
     Check("lock", "no other run works here", Severity.CRITICAL, _lock),
 )

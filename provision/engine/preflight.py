@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from provision.core.events import Event, EventSink, ListSink, Tee
 from provision.core.paths import playbook
 from provision.core.problems import Problem, fail
+from provision.engine import gpu
 from provision.engine.ansible import Ansible
 from provision.engine.evaluate import evaluate, refused, root_causes
 from provision.engine.judges import LOOKED_AT, Asked, Sight
@@ -75,11 +76,11 @@ def preflight(
     return Preflight(tuple(findings), facts)
 
 
-def asked_of(lock: StackLock, run: str, takeover: str | None) -> Asked:
-    """What nodes are judged against beside the inventory."""
+def asked_of(lock: StackLock, run: str, takeover: str | None, origin: str | None = None) -> Asked:
+    """What nodes are judged against beside the inventory; `origin` replaces the lock's own."""
     platforms = frozenset((r.release, r.arch) for r in lock.repositories)
     sizes = {model.name: model.size // (1024 * 1024) for model in lock.models}
-    return Asked(platforms, run, takeover, sizes)
+    return Asked(platforms, run, takeover, sizes, gpu.locked(lock, origin))
 
 
 def look(rack: Rack, ansible: Ansible, ssh: SshSettings, sink: EventSink) -> dict[str, Sight]:

@@ -154,7 +154,7 @@ def _preflight(session: Session, lock: StackLock, report: Report, budget: int) -
     """Look at all nodes; whether the run may go on."""
     request = session.request
     session.stage("preflight")
-    asked = asked_of(lock, session.record.run, request.takeover)
+    asked = asked_of(lock, session.record.run, request.takeover, request.rack.origin)
     found = preflight(request.rack, session.ansible, session.ssh, session.sink, asked)
     report.preflight = found
     refused = found.refused

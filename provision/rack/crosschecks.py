@@ -45,6 +45,7 @@ def cross_check(declaration: Declaration, drafts: list[Draft], known: KnownNames
         *_host_keys(declaration, drafts),
         *_secrets(drafts),
         *_ports(drafts),
+        *_gpus(drafts),
         *_connections(declaration, drafts),
         *_names(declaration, known),
         *_security(declaration, drafts, known),
@@ -173,6 +174,41 @@ def _ports(drafts: list[Draft]) -> Iterator[Problem]:
             yield definition.problem(
                 "port-clash", message, ("port",), value=str(inference.port), hint=hint
             )
+
+
+def _gpus(drafts: list[Draft]) -> Iterator[Problem]:
+    """GPUs that are driven are declared, and only those are divided, each once."""
+    said: set[tuple[str, KeyPath, KeyPath]] = set()
+    for draft in drafts:
+        gpu, definition = draft.node.gpu, draft.won.get(PREFIX + "gpu")
+        if gpu is None or definition is None:
+            continue
+        for code, message, inner, hint in _gpu_mistakes(draft.node):
+            place = (definition.document.file, definition.path, inner)
+            if place not in said:
+                said.add(place)
+                yield definition.problem(code, message, inner, key=not inner, hint=hint)
+
+
+def _gpu_mistakes(node: Node) -> Iterator[tuple[str, str, KeyPath, str]]:
+    """Code, message, place within the variable, and hint of each mistake."""
+    declared = node.hardware.gpus if node.hardware else None
+    if declared is None:
+        hint = "declare them in holdfast_hardware.gpus, or remove holdfast_gpu"
+        yield "no-gpus", f"{node.name!r} declares no GPUs", (), hint
+        return
+    taken: set[int] = set()
+    for i, part in enumerate(node.gpu.mig if node.gpu else ()):
+        for j, index in enumerate(part.gpus):
+            if index >= declared.count:
+                message = f"{node.name!r} has {declared.count} GPUs; there is none with number"
+                hint = f"GPUs are counted from 0 to {declared.count - 1}"
+                yield "out-of-range", f"{message} {index}", ("mig", i, "gpus", j), hint
+        here = set(part.gpus or range(declared.count))
+        if here & taken:
+            message = f"GPU {min(here & taken)} is divided twice"
+            yield "set-twice", message, ("mig", i), "name each GPU in one entry"
+        taken |= here
 
 
 def _connections(declaration: Declaration, drafts: list[Draft]) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from provision.core.shapes import Listing, Model, Some, Text
+from provision.core.shapes import Like, Listing, Model, Some, Text
 from provision.rack import formats
 from provision.rack.secrets import SecretRef
 
@@ -161,6 +161,42 @@ class Inference(Model):
         return self
 
 
+MigProfile = Annotated[
+    str,
+    Like(r"[1-9]g\.[1-9]\d{0,2}gb(\+me|\+gfx|-me)?", "a MIG profile", "1g.10gb"),
+    Field(examples=["1g.10gb"]),
+]
+
+
+class Mig(Model):
+    """How some of a node's GPUs are divided."""
+
+    gpus: Listing[Annotated[int, Field(ge=0, le=63)]] = Field(
+        default=(), description="Which GPUs, counted from 0; without any, all of them."
+    )
+    profiles: Some[MigProfile] = Field(
+        description="What each of them is divided into, in this order.",
+        examples=[["3g.40gb", "3g.40gb"]],
+    )
+
+
+class Gpu(Model):
+    """How the GPUs of a node are driven; the driver itself stands in the stack lock."""
+
+    fabric: Literal["none", "nvswitch"] = Field(
+        default="none", description="What links the GPUs beside PCIe and bridges."
+    )
+    mig: Listing[Mig] = Field(
+        default=(), description="How GPUs are divided; without any, none of them is."
+    )
+    toolkit: bool = Field(
+        default=False,
+        description="Whether CUDA's toolkit and NCCL are on the node itself; containers bring"
+        " their own.",
+    )
+    dcgm: bool = Field(default=True, description="Whether DCGM watches the GPUs.")
+
+
 Date = Annotated[
     date,
     BeforeValidator(formats.iso_date),
@@ -222,6 +258,7 @@ class Node(Model):
     kind: Kind = "metal"
     position: Position | None = None
     hardware: Hardware | None = None
+    gpu: Gpu | None = None
     host_keys: tuple[str, ...] = ()
     time: Time = Time()
     firewall: Firewall = Firewall()

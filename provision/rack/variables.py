@@ -19,6 +19,7 @@ from provision.rack import formats
 from provision.rack.model import (
     Adoption,
     Firewall,
+    Gpu,
     Hardware,
     HostKey,
     Inference,
@@ -196,6 +197,14 @@ VARIABLES: tuple[Variable, ...] = (
         "What it must have.",
         "{memory_gib: 1024, disk_gib: 200, cores: 96}",
         "nothing is expected",
+    ),
+    Variable(
+        "gpu",
+        "node",
+        Gpu,
+        "How its GPUs are driven. Only with `holdfast_hardware.gpus`.",
+        "{fabric: nvswitch, mig: [{gpus: [0], profiles: [3g.40gb, 3g.40gb]}]}",
+        "{fabric: none, mig: [], toolkit: false, dcgm: true}",
     ),
     Variable(
         "host_keys",

@@ -11,6 +11,7 @@ import yaml
 
 from provision.core.files import write_whole
 from provision.rehearsal import identity, network
+from provision.rehearsal.gpu.models import NodeModel
 from provision.rehearsal.node import Node
 
 PORT = 8443
@@ -30,12 +31,13 @@ def write_inventory(
     profile: str = "none",
     waived: Mapping[str, str] | None = None,
     emulated: bool = False,
+    gpus: NodeModel | None = None,
 ) -> None:
     """Write the inventory of `nodes` to `path`; secrets and the login key lie beside it.
 
     With a profile the nodes also get the overlay of hosts that serve models, since they do.
-    `waived` says of controls why these nodes do without them. `emulated` machines are waited for
-    longer.
+    `waived` says of controls why these nodes do without them, `gpus` which ones they all have.
+    `emulated` machines are waited for longer.
     """
     patience = EMULATED if emulated else 1
     hosts = {
@@ -69,7 +71,7 @@ def write_inventory(
                             "max_tokens": 256,
                             "allow_from": ["192.0.2.0/24"],
                         },
-                        "holdfast_hardware": {"memory_gib": 1, "disk_gib": 1, "cores": 1},
+                        **_declared(gpus),
                     },
                     "hosts": hosts,
                 }
@@ -78,6 +80,19 @@ def write_inventory(
     }
     text = yaml.safe_dump(document, sort_keys=False, width=200)
     write_whole(path, f"# A rehearsal: simulated nodes on one machine.\n---\n{text}")
+
+
+def _declared(gpus: NodeModel | None) -> dict[str, Any]:
+    """The hardware of a node, and what becomes of its GPUs."""
+    least: dict[str, Any] = {"memory_gib": 1, "disk_gib": 1, "cores": 1}
+    if gpus is None:
+        return {"holdfast_hardware": least}
+    found = {"model": gpus.gpu.name, "pci_id": gpus.pci_id, "count": len(gpus.slots)}
+    fabric = "nvswitch" if gpus.has_fabric else "none"
+    return {
+        "holdfast_hardware": {"gpus": found, **least},
+        "holdfast_gpu": {"fabric": fabric, "dcgm": False},
+    }
 
 
 def _adopted(profile: str, waived: Mapping[str, str]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from pathlib import Path
 from provision.core.problems import fail
 from provision.rehearsal import identity, network
 from provision.rehearsal.cache import remove_tree
+from provision.rehearsal.gpu import onnode
+from provision.rehearsal.gpu.state import State
 from provision.rehearsal.shell import run
 
 # Without these a node could set its host's clock, load modules or reach raw hardware.
@@ -144,8 +146,33 @@ def start(node: Node, base: Path, *, outlive: bool) -> int:
         f"--hostname={node.name}", f"--network-bridge={network.bridge()}", "--capability=all",
         f"--drop-capability={_WITHHELD}", "--system-call-filter=@keyring bpf",
         f"--bind={node.folder}/containers:/var/lib/containers", "--console=pipe",
+        *onnode.arguments(node.folder),
     ]  # fmt: skip
     return keep_running(node, argv, outlive=outlive)
+
+
+def machine_id(node: Node) -> uuid.UUID:
+    """What the node calls itself."""
+    return uuid.UUID((node.folder / "upper/etc/machine-id").read_text().strip())
+
+
+def boot_id(node: Node) -> uuid.UUID | None:
+    """Names the node's present start; None while it does not run."""
+    pid = _pid(node)
+    own = machine_id(node).hex
+    for one in _family(pid) if pid is not None else []:
+        root = Path(f"/proc/{one}/root")
+        try:
+            if (root / "etc/machine-id").read_text().strip() == own:
+                return uuid.UUID((root / "proc/sys/kernel/random/boot_id").read_text().strip())
+        except OSError:
+            continue
+    return None
+
+
+def show_gpus(node: Node, gpus: State) -> None:
+    """Let the node see these simulated GPUs from now on; it must have been made with some."""
+    onnode.show(node.folder, machine_id(node), boot_id(node), gpus)
 
 
 def keep_running(node: Node, argv: Sequence[str], *, outlive: bool) -> int:

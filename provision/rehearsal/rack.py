@@ -27,6 +27,8 @@ from provision.rehearsal.artefacts import artefacts
 from provision.rehearsal.base import node_base
 from provision.rehearsal.cache import remove_tree
 from provision.rehearsal.choice import choose
+from provision.rehearsal.gpu import faults, models, onnode, packages
+from provision.rehearsal.gpu.models import NodeModel
 from provision.rehearsal.inventory import write_inventory
 from provision.rehearsal.limits import make_room
 from provision.rehearsal.node import Node
@@ -47,6 +49,7 @@ class Rehearsal:
     outlive: bool
     made_of: str
     kind: str = "container"
+    gpus: str | None = None
     _lock: FileLock | None = field(default=None, repr=False)
     _origin: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -122,6 +125,7 @@ def build(
     engine_image: Path | None = None,
     kind: str = "container",
     profile: str = "none",
+    gpus: str | None = None,
 ) -> Rehearsal:
     """Build a rack of `count` nodes and start it. This process owns it until it is taken down.
 
@@ -134,12 +138,18 @@ def build(
         engine_image: an OCI archive of the inference engine; None builds one.
         kind: ``container``, or ``vm`` for virtual machines with a kernel of their own.
         profile: the security profile that the inventory asks for.
+        gpus: the model of the nodes' simulated GPUs, of `provision.rehearsal.gpu.models`.
 
     Raises:
         HoldfastError: no privilege, a tool is missing, a build step failed, a node did not start.
     """
     if os.geteuid() != 0:
         raise fail("privilege", "a rehearsal starts whole systems and needs root", hint="use sudo")
+    gpu_model = models.load(gpus) if gpus else None
+    if gpu_model is not None and kind == "vm":
+        raise fail("gpus-in-vm", "a virtual machine has a PCI bus of its own, without GPUs",
+                   hint="simulated ones need --kind container",
+                   exit_code=ExitCode.USAGE)  # fmt: skip
     recipe = load_recipe()
     choice = choose(base, release, engine_image)
     said = {"base": choice.base, "release": choice.release, "made_of": choice.made_of}
@@ -152,25 +162,33 @@ def build(
         chosen = machine.accelerator(tree)
         events.emit(Event("rehearsal.machine", data={"says": chosen.says, "why": chosen.why}))
     made = artefacts(recipe, choice, tree, events)
+    if gpu_model is not None:
+        made = packages.with_gpus(made, gpu_model, choice, tree, events)
     name = f"hf-{secrets.token_hex(3)}"
     folder = racks_home() / name
     nodes = [Node(f"n{i}", i, folder / "nodes" / f"n{i}", name, kind) for i in range(1, count + 1)]
     # Held before there is anything, or another rehearsal that starts now would sweep it away.
     lock = FileLock(lock_path(name), {"rack": name})
     lock.__enter__()
-    rack = Rehearsal(name, folder, tree, made, nodes, keep, choice.made_of, kind, lock)
+    rack = Rehearsal(name, folder, tree, made, nodes, keep, choice.made_of, kind, gpus, lock)
     try:
         folder.mkdir(parents=True, mode=0o700)
         write_whole(folder / "rehearsal.json", json.dumps(_record(rack), indent=1), mode=0o600)
         waived = recipe.waived.get(profile, {}) if choice.base == "compat" else {}
-        _start(rack, events, profile, waived)
+        _start(rack, events, profile, waived, gpu_model)
     except BaseException:
         rack.take_down()
         raise
     return rack
 
 
-def _start(rack: Rehearsal, events: EventSink, profile: str, waived: Mapping[str, str]) -> None:
+def _start(
+    rack: Rehearsal,
+    events: EventSink,
+    profile: str,
+    waived: Mapping[str, str],
+    gpus: NodeModel | None,
+) -> None:
     make_secrets(rack.folder / "secrets", rack.nodes)
     login = rack.folder / "secrets/login"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "rehearsal", "-f", login])
@@ -181,10 +199,13 @@ def _start(rack: Rehearsal, events: EventSink, profile: str, waived: Mapping[str
     made = machine if rack.kind == "vm" else node
     for one in rack.nodes:
         made.create(one, rack.base, peers, login.with_suffix(".pub").read_text())
+        if gpus is not None:
+            seen = models.fresh(gpus, f"{rack.name}/{one.name}")
+            onnode.prepare(one.folder, node.machine_id(one), seen)
     slow = rack.kind == "vm" and machine.accelerator(rack.base).emulated
     write_inventory(
         rack.inventory, rack.name, rack.nodes, rack.kind,
-        profile=profile, waived=waived, emulated=slow,
+        profile=profile, waived=waived, gpus=gpus, emulated=slow,
     )  # fmt: skip
     make_room(len(rack.nodes), events)
     says = f"starting {len(rack.nodes)} nodes"
@@ -209,6 +230,7 @@ def _record(rack: Rehearsal) -> dict[str, object]:
         "keep": rack.outlive,
         "made_of": rack.made_of,
         "kind": rack.kind,
+        "gpus": rack.gpus,
     }
 
 
@@ -230,13 +252,41 @@ def load(name: str) -> Rehearsal:
         base, made = Path(record["base"]), Path(record["artefacts"])
         made_of: str = record.get("made_of", "")
         kind: str = record.get("kind", "container")
+        gpus: str | None = record.get("gpus")
     except (OSError, ValueError, KeyError) as error:
         raise fail("no-record", f"its record cannot be read: {error}", where=str(folder),
                    hint="nothing of it runs; remove the folder") from error  # fmt: skip
     nodes = [
         Node(one, i, folder / "nodes" / one, name, kind) for i, one in enumerate(names, start=1)
     ]
-    return Rehearsal(name, folder, base, made, nodes, record["keep"], made_of, kind)
+    return Rehearsal(name, folder, base, made, nodes, record["keep"], made_of, kind, gpus)
+
+
+def break_gpus(rack: Rehearsal, name: str, fault: str, gpu: int = 0) -> None:
+    """Put a fault into the simulated GPUs of a node that runs; ``none`` makes them whole again.
+
+    Args:
+        rack: a rack whose nodes have simulated GPUs.
+        name: of the node.
+        fault: of `provision.rehearsal.gpu.faults`, or ``none``.
+        gpu: which GPU, for a fault of one.
+
+    Raises:
+        HoldfastError: there is no such node, fault or GPU.
+    """
+    known = {one.name: one for one in rack.nodes}
+    if rack.gpus is None or name not in known:
+        what = "has no simulated GPUs" if rack.gpus is None else f"has no node {name!r}"
+        hint = suggest(name, list(known)) if rack.gpus else "rehearse --gpus MODEL makes some"
+        raise fail("no-gpus", f"{rack.name} {what}", hint=hint, exit_code=ExitCode.USAGE)
+    seen = onnode.current(known[name].folder)
+    if fault == "none":
+        # What the kernel wrote stays written, as it does on hardware.
+        whole = models.fresh(models.load(rack.gpus), f"{rack.name}/{name}")
+        seen = whole.model_copy(update={"log": seen.log})
+    else:
+        seen = faults.inject(seen, fault, gpu, now=time.time())
+    node.show_gpus(known[name], seen)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def fill(recipe: Recipe, release: str, folder: Path, out: Path, private: Path) -
     built = rpms.build_rpms("repository", packages, tree, out, major=release, compress=True)
     remove_tree(tree)
     remove_tree(out / ".build")
-    _sign(built, private)
+    sign(built, private)
     by_name = {package.name: package for package in packages}
     wanted = {recipe.el_name(name): entry for name, entry in recipe.repository.items()}
     entries: list[dict[str, Any]] = []
@@ -59,7 +59,8 @@ def fill(recipe: Recipe, release: str, folder: Path, out: Path, private: Path) -
     return Filled(entries, {})
 
 
-def _sign(built: Sequence[Path], private: Path) -> None:
+def sign(built: Sequence[Path], private: Path) -> None:
+    """Sign RPMs with the rehearsal's key, which lies in `private`."""
     macros = {
         "_gpg_name": repodata.KEY_NAME,
         "__gpg": shutil.which("gpg"),

@@ -6,27 +6,25 @@ Nothing here reads a file or looks at an artefact's bytes; see `provision.supply
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from provision.core.jsonpos import JsonPath
 from provision.core.names import suggest
+from provision.supply.gpu.unit import unit_misfits
+from provision.supply.misfit import Misfit
 from provision.supply.model import StackLock
 from provision.supply.openpgp import fingerprint
 
 
-@dataclass(frozen=True)
-class Misfit:
-    """One thing that does not fit, and the way to the value that says so."""
-
-    path: JsonPath
-    code: str
-    message: str
-    hint: str
-
-
 def misfits(lock: StackLock) -> list[Misfit]:
     """Everything in `lock` that does not fit, in no particular order."""
-    return [*_unknown_names(lock), *_repeated(lock), *_keys(lock), *_rpms(lock), *_models(lock)]
+    return [
+        *_unknown_names(lock),
+        *_repeated(lock),
+        *_keys(lock),
+        *_rpms(lock),
+        *_models(lock),
+        *unit_misfits(lock),
+    ]
 
 
 def _unknown_names(lock: StackLock) -> Iterator[Misfit]:
@@ -76,6 +74,10 @@ def _repeated(lock: StackLock) -> Iterator[Misfit]:
     yield from _twice(
         (("rpms", i, "name"), (r.name, r.arch, r.el), f"package {r.name}.{r.arch} for EL {r.el}")
         for i, r in enumerate(lock.rpms)
+    )
+    yield from _twice(
+        (("gpu", i, "name"), (u.el, u.arch), f"the GPU unit of EL {u.el} {u.arch}")
+        for i, u in enumerate(lock.gpu)
     )
     yield from _twice(
         (("models", i, "files", j, "path"), (i, f.path), f"file {f.path!r}")

@@ -16,7 +16,7 @@ from provision.core.jsonpos import JsonDocument, JsonPath, load_json
 from provision.core.names import suggest
 from provision.core.problems import Problem, by_position
 from provision.supply.consistency import misfits
-from provision.supply.model import SCHEMA, StackLock
+from provision.supply.model import READABLE, SCHEMA, StackLock
 
 __all__ = ["SCHEMA", "StackLock", "json_schema", "load_lock", "lock_sha256"]
 
@@ -31,6 +31,9 @@ _PATTERNS = {
     r"^[a-z][a-z0-9_]*$": "a role's name: lower-case letters, digits and _",
     r"^[^-\s:/]+$": "text without '-', ':', '/' and spaces, as rpm has it",
     r"^-----BEGIN PGP PUBLIC KEY BLOCK-----": "a public key in ASCII armour",
+    r"^[^\s:/]+-\d+:[^-\s:/]+-[^-\s:/]+\.[a-z0-9_]+$": "a name-epoch:version-release.arch",
+    r"^\d+(\.\d+){1,2}$": "a driver's version, such as 580.105.08",
+    r"^\d+\.\d+(\.\d+)?$": "a version of CUDA, such as 12.8",
     r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$": "a UTC time such as 2026-11-23T00:00:00Z",
     r"^[^/\s]+\.whl$": "a wheel's file name",
 }
@@ -100,9 +103,9 @@ def _version_problem(document: JsonDocument) -> Problem | None:
     if not isinstance(document.data, dict):
         return document.problem("wrong-type", "a stack lock is a JSON object")
     found = document.data.get("schema")
-    if found == SCHEMA:
+    if found in READABLE:
         return None
-    hint = f"this Holdfast reads {SCHEMA!r}"
+    hint = f"this Holdfast reads {', '.join(READABLE)}"
     if found is None:
         return document.problem("missing-key", "the key 'schema' is missing", hint=hint)
     message = f"the schema {found!r} is not known"
@@ -144,6 +147,8 @@ def _wanted(detail: Mapping[str, Any]) -> str:
         return _PATTERNS.get(context["pattern"], f"text like {context['pattern']}")
     if kind == "literal_error":
         return str(context["expected"])
+    if kind == "too_short":
+        return "a list with something in it"
     if kind == "greater_than_equal":
         return f"at least {context['ge']}"
     return str(context.get("error", detail["msg"]))

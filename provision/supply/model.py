@@ -13,7 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-SCHEMA = "holdfast.stack/1"
+from provision.supply.gpu.providers import Provider
+
+SCHEMA = "holdfast.stack/2"
+READABLE = ("holdfast.stack/1", SCHEMA)
+"""Versions that are read. 2 brought `gpu`, and `cuda` of an image; 1 has neither."""
 
 Arch = Literal["x86_64", "aarch64"]
 RpmArch = Literal["x86_64", "aarch64", "noarch"]
@@ -64,6 +68,9 @@ Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Address = Annotated[str, AfterValidator(_address)]
+Nevra = Annotated[str, Field(pattern=r"^[^\s:/]+-\d+:[^-\s:/]+-[^-\s:/]+\.[a-z0-9_]+$")]
+DriverVersion = Annotated[str, Field(pattern=r"^\d+(\.\d+){1,2}$")]
+CudaVersion = Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")]
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
@@ -138,8 +145,18 @@ class File(_Part):
     size: Bytes
 
 
+class Cuda(_Part):
+    """The CUDA that an image brings; `forward`: with cuda-compat, for drivers of older majors."""
+
+    version: CudaVersion
+    forward: bool = False
+
+
 class Image(_Licensed):
-    """A container image: by manifest digest, and as an archive that can be carried."""
+    """A container image: by manifest digest, and as an archive that can be carried.
+
+    `cuda` is absent where the image does not use GPUs.
+    """
 
     name: Name
     reference: Reference
@@ -147,6 +164,7 @@ class Image(_Licensed):
     arch: Arch
     archive: File
     origin: Name
+    cuda: Cuda | None = None
 
 
 class Model(_Licensed):
@@ -175,11 +193,49 @@ class Wheel(_Licensed):
     origin: Name
 
 
+class GpuKernel(_Part):
+    """A kernel, the package with its module, and what DKMS compiles that against."""
+
+    kernel: Nevra
+    module: Nevra
+    devel: Nevra | None = None
+
+
+class GpuUnit(_Part):
+    """What is locked together on nodes with GPUs of one release and architecture.
+
+    Every package is one of the lock's `rpms`, by NEVRA. `signer` is the name in the certificate
+    that signs the modules, as ``modinfo -F signer`` shows it; `stream` the module stream that
+    the driver's repository has on EL 9.
+    """
+
+    name: Name
+    el: Release
+    arch: Arch
+    provider: Provider
+    driver: DriverVersion
+    signer: Line | None = None
+    stream: Name | None = None
+    kernels: Annotated[tuple[GpuKernel, ...], Field(min_length=1)]
+    userspace: Annotated[tuple[Nevra, ...], Field(min_length=1)]
+    fabric_manager: Nevra | None = None
+    nscq: Nevra | None = None
+    imex: Nevra | None = None
+    toolkit: tuple[Nevra, ...] = ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Every NEVRA of the unit, each once."""
+        named = [n for k in self.kernels for n in (k.kernel, k.module, k.devel)]
+        named += [*self.userspace, self.fabric_manager, self.nscq, self.imex, *self.toolkit]
+        return tuple(dict.fromkeys(n for n in named if n))
+
+
 class StackLock(_Part):
     """Every pinned artefact of a run."""
 
     # The key is `schema` in the file; that name belongs to the base class in Python.
-    schema_: Literal["holdfast.stack/1"] = Field(alias="schema")
+    schema_: Literal["holdfast.stack/1", "holdfast.stack/2"] = Field(alias="schema")
     name: Name
     created: Moment
     origins: dict[Name, Origin]
@@ -189,6 +245,7 @@ class StackLock(_Part):
     images: tuple[Image, ...]
     models: tuple[Model, ...]
     wheels: tuple[Wheel, ...]
+    gpu: tuple[GpuUnit, ...] = ()
 
     @staticmethod
     def nevra(rpm: Rpm) -> str:
@@ -202,6 +259,10 @@ class StackLock(_Part):
             for rpm in self.rpms
             if role in rpm.roles and rpm.el == el and rpm.arch in (arch, "noarch")
         )
+
+    def unit(self, el: str, arch: str) -> GpuUnit | None:
+        """What nodes with GPUs get on EL `el` of `arch`, or None when the lock has nothing."""
+        return next((u for u in self.gpu if u.el == el and u.arch == arch), None)
 
     def image(self, name: str, arch: str) -> Image | None:
         """The image `name` for `arch`, or None when the lock has none."""

@@ -24,6 +24,11 @@ ORDER = (
     "preflight",
     "repositories",
     "base",
+    "gpu_driver",
+    "gpu_fabric",
+    "gpu_mig",
+    "cuda",
+    "dcgm",
     "time",
     "container_runtime",
     "hardening",
@@ -32,6 +37,8 @@ ORDER = (
     "access",
     "audit_trail",
 )
+GPUS = "h100-sxm"
+"""Roles for GPUs need some; the others do not mind."""
 SECONDS = 600
 
 pytestmark = pytest.mark.rehearsal
@@ -42,7 +49,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """A rack with one bare node."""
     before = os.environ.get("XDG_STATE_HOME")
     os.environ["XDG_STATE_HOME"] = os.fspath(tmp_path_factory.mktemp("state"))
-    rack = racks.build(release="10", count=1, events=NullSink(), keep=False)
+    rack = racks.build(release="10", count=1, gpus=GPUS, events=NullSink(), keep=False)
     try:
         yield rack
     finally:

@@ -6,7 +6,7 @@ import pytest
 
 from provision.core.events import Event
 from provision.engine import plan as plans
-from provision.engine.apply import NOBODY, RESTART_GROUP, hosts_of, phases_of
+from provision.engine.apply import NOBODY, RESTART_GROUP, hosts_of, phases_of, pieces
 from provision.engine.plan import Item, NodePlan, Plan, Stop
 from provision.engine.waves import over_budget, split
 
@@ -162,6 +162,11 @@ def test_host_patterns_split_where_a_restart_may_come():
     assert made["engine_restart_again_hosts"] == f"n1,n2,n5,!{RESTART_GROUP}"
     # Without a profile nobody is asked after hardening.
     assert hosts_of(phases, left, again=False)["engine_restart_again_hosts"] == NOBODY
+
+
+def test_base_and_the_gpu_driver_take_one_restart_together():
+    phases = ("repositories", "base", "gpu_driver", "gpu_fabric", "hardening", "access")
+    assert pieces(phases) == [phases[:3], phases[3:5], phases[5:]]
 
 
 def test_phases_are_the_plays_of_the_playbook(tmp_path):

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from provision.core.events import Event
+from provision.engine import gpu
 from provision.engine.evaluate import evaluate, refused, root_causes
 from provision.engine.judges import CHECKS, Asked, Sight
 from provision.engine.preflight import gather
 from provision.engine.unreachable import classify, shorten
 from provision.rack.model import Gpus, Hardware, Nic
+from provision.supply.model import StackLock
 from provision.verdict.model import Status
 from tests.unit.engine_support import FACTS, node, serving
+from tests.unit.gpu_support import gpu_lock
 
-ASKED = Asked(frozenset({("10", "x86_64"), ("9", "x86_64")}), "run-1", None, {"tiny": 1})
+
+def stack(provider="site_signed", **cuda):
+    """What a lock with a GPU unit has; `cuda` is what the image asks for."""
+    data = gpu_lock(provider)
+    data["images"][0].update(name="llama-cpp", arch="x86_64")
+    if cuda:
+        data["images"][0]["cuda"] = cuda
+    return StackLock.model_validate_json(json.dumps(data))
+
+
+ASKED = Asked(
+    frozenset({("10", "x86_64"), ("9", "x86_64")}),
+    "run-1",
+    None,
+    {"tiny": 1},
+    gpu.locked(stack(version="12.8")),
+)
 HARDWARE = Hardware(
     gpus=Gpus(model="NVIDIA H100 80GB HBM3", pci_id="10de:2330", count=8),
     memory_gib=16,
@@ -116,7 +138,7 @@ def test_secure_boot_must_be_known_but_may_be_anything():
 def test_what_is_not_declared_does_not_apply():
     findings = judged({"pci_gpus": [], "nics": []}, hardware=None, inference=None)
     na = {name for name, f in findings.items() if f.status is Status.NOT_APPLICABLE}
-    assert na == {"memory", "cores", "gpus", "nics", "ports"}
+    assert na == {"memory", "cores", "gpus", "nics", "gpu_supply", "gpu_cuda", "ports"}
 
 
 def test_our_own_service_and_our_own_lock_are_no_obstacle():
@@ -205,3 +227,54 @@ def test_gather_keeps_the_moments_around_the_look():
     assert sights["n1"] == Sight({"a": 1}, None, 10.0, 12.0)
     assert sights["n2"].error == "gone"
     assert sights["n3"] == Sight()
+
+
+class TestGpus:
+    def asked(self, provider="site_signed", override=None, **cuda):
+        return replace(ASKED, gpu=gpu.locked(stack(provider, **cuda), override))
+
+    def test_what_only_the_console_could_let_load_is_refused_where_secure_boot_is_on(self):
+        asked = self.asked("cuda_open_dkms")
+        assert judged(asked=asked)["gpu_supply"].status is Status.PASS
+        found = judged({"secure_boot": "enabled"}, asked=asked)["gpu_supply"]
+        assert found.status is Status.FAIL
+        assert "at its console" in found.seen
+        assert "site_signed would fit" in found.action
+
+    def test_secure_boot_that_cannot_be_read_is_unknown(self):
+        found = judged({"secure_boot": "unknown"})["gpu_supply"]
+        assert found.status is Status.UNKNOWN
+
+    def test_a_container_has_no_firmware(self):
+        found = judged({"secure_boot": "unknown"}, kind="container")["gpu_supply"]
+        assert found.status is Status.PASS
+
+    def test_another_distributions_modules_are_refused(self):
+        found = judged(asked=self.asked("rhel_signed"))["gpu_supply"]
+        assert found.status is Status.FAIL
+        assert "rhel only" in found.seen
+
+    def test_a_lock_without_a_unit_is_refused(self):
+        for check in ("gpu_supply", "gpu_cuda"):
+            found = judged({"version_id": "9.7"})[check]
+            assert found.status is Status.FAIL
+            assert "no GPU unit for EL 9 x86_64" in found.seen
+
+    def test_the_kind_of_origin_is_that_of_the_module_unless_one_replaces_all(self):
+        data = gpu_lock("rhel_signed")
+        place = next(r for r in data["repositories"] if r["release"] == "10")["origin"]
+        data["origins"][place]["kind"] = "subscription"
+        lock = StackLock.model_validate_json(json.dumps(data))
+        assert gpu.locked(lock).units["10", "x86_64"].origin == "subscription"
+        assert gpu.locked(lock, "http://mirror").units["10", "x86_64"].origin == "mirror"
+        assert gpu.locked(lock, "file:///srv").units["10", "x86_64"].origin == "file"
+
+    def test_an_image_that_needs_a_newer_driver_is_refused_before_anything_is_deployed(self):
+        asked = self.asked(version="14.0")
+        assert judged(asked=asked)["gpu_cuda"].status is Status.FAIL
+        assert judged(asked=asked, hardware=None)["gpu_cuda"].status is Status.NOT_APPLICABLE
+        assert judged(asked=self.asked())["gpu_cuda"].status is Status.NOT_APPLICABLE
+
+    def test_a_node_without_gpus_is_asked_nothing(self):
+        found = judged(hardware=None)
+        assert found["gpu_supply"].status is Status.NOT_APPLICABLE

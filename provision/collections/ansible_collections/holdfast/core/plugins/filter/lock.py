@@ -22,7 +22,8 @@ description:
   - C(lock_packages) gives the packages of a role, C(lock_locked) every package of a release,
     C(lock_keys) the signing keys, C(lock_repositories) the repositories with their addresses,
     C(lock_installed) the names of what some roles install, C(lock_image) one image,
-    C(lock_model) one model, C(lock_summary) the lock's name and digest.
+    C(lock_model) one model, C(lock_gpu) what nodes with GPUs get as one unit, C(lock_summary) the
+    lock's name and digest.
 options: {}
 """
 
@@ -184,6 +185,56 @@ def lock_model(lock: Any, name: str, override: str | None = None) -> dict[str, A
     raise LockError("the stack lock has no model {0!r}".format(name))
 
 
+def lock_gpu(lock: Any, el: Any, arch: str) -> dict[str, Any]:
+    """What nodes with GPUs get: driver, provider, signer, stream, kernels, and packages by part.
+
+    C(packages) are those that the driver needs; C(fabric) come with NVSwitch; C(toolkit) is for
+    containers; C(pinned) are all of them, as name, epoch, version, release and architecture.
+    """
+    body = read(lock)
+    for unit in body.get("gpu", []):
+        if str(unit["el"]) == str(el) and unit["arch"] == arch:
+            break
+    else:
+        raise LockError("the stack lock has no GPU unit for EL {0} on {1}".format(el, arch))
+    packages = {_nevra(p): p for p in lock_locked(body, el, arch)}
+    kernels = unit["kernels"]
+    driver = [k.get(key) for key in ("kernel", "devel", "module") for k in kernels]
+    fabric = [unit.get(key) for key in ("fabric_manager", "nscq")]
+    toolkit = list(unit.get("toolkit", []))
+    wanted = [*driver, *unit["userspace"]]
+    return {
+        "name": unit["name"],
+        "driver": unit["driver"],
+        "provider": unit["provider"],
+        "signer": unit.get("signer") or "",
+        "stream": unit.get("stream") or "",
+        "kernels": [_release(packages[k["kernel"]]) for k in kernels],
+        "packages": _named(packages, wanted),
+        "fabric": _named(packages, fabric),
+        "toolkit": _named(packages, toolkit),
+        "pinned": _named(packages, [*wanted, *fabric, unit.get("imex"), *toolkit]),
+    }
+
+
+def _named(packages: dict[str, Any], names: list[Any]) -> list[dict[str, Any]]:
+    missing = [name for name in names if name and name not in packages]
+    if missing:
+        raise LockError("{0} is not among the stack lock's RPMs".format(missing[0]))
+    return [packages[name] for name in dict.fromkeys(n for n in names if n)]
+
+
+def _nevra(package: dict[str, Any]) -> str:
+    return "{name}-{epoch}:{version}-{release}.{arch}".format(**package)
+
+
+def _release(kernel: dict[str, Any]) -> str:
+    """What C(uname -r) says under a kernel."""
+    flavour = str(kernel["name"])[len("kernel") : -len("core")].strip("-")
+    release = "{version}-{release}.{arch}".format(**kernel)
+    return "{0}+{1}".format(release, flavour) if flavour else release
+
+
 def lock_summary(lock: Any, rack: str = "") -> dict[str, str]:
     """What a node records about where it comes from: names of rack and lock, the lock's digest."""
     body = read(lock)
@@ -212,6 +263,7 @@ class FilterModule:
             "lock_subscribed": lock_subscribed,
             "lock_image": lock_image,
             "lock_model": lock_model,
+            "lock_gpu": lock_gpu,
             "lock_summary": lock_summary,
             "lock_installed": lock_installed,
         }

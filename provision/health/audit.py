@@ -1,0 +1,279 @@
+"""One audit: let the probes look, judge what was seen, make the result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from provision.health import VERSION, children, site
+from provision.health.case import Case, why
+from provision.health.children import Probe
+from provision.health.expect import Expected
+from provision.health.limits import Limits
+from provision.health.probes.ask import Ask, Failed, Progress
+from provision.health.sight import ProbeRun, Sight
+from provision.health.state import State, alone, born, load, save
+from provision.health.words import (
+    FAIL,
+    NOT_APPLICABLE,
+    SEVERITIES,
+    STATUSES,
+    UNKNOWN,
+    Check,
+    NotMeant,
+    Outcome,
+    Unseen,
+    worst,
+)
+
+SCHEMA = f"holdfast.health/{VERSION}"
+GATING = (FAIL, UNKNOWN)
+
+
+@dataclass
+class Options:
+    """How an audit runs.
+
+    Args:
+        root: the tree that is looked at; anything but / is a recorded or mounted one.
+        library: an NVML library other than the system's.
+        journal: a file with lines of the kernel's journal, below `root`, instead of the journal.
+        state: where samples are kept; nothing is kept when None.
+        only: prefixes of the ids of the checks to judge; all when empty.
+        site: a folder of a site's own checks.
+        deadline: the factor by which every deadline is stretched.
+    """
+
+    root: Path = Path("/")
+    library: str = ""
+    journal: str = ""
+    state: Path | None = None
+    only: tuple[str, ...] = ()
+    site: Path | None = None
+    patience: float = 1.0
+
+
+@dataclass
+class Finding:
+    """One check's result, as the result document shows it."""
+
+    check: str
+    title: str
+    status: str
+    severity: str
+    expected: str
+    seen: str
+    action: str
+    advice: str
+    clears: str
+    reason: str = ""
+    parts: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Result:
+    """What an audit found."""
+
+    node: str
+    boot: str
+    started: float
+    ended: float
+    findings: list[Finding]
+    probes: list[ProbeRun]
+    notes: list[str]
+    left_behind: list[dict[str, Any]]
+    declared: bool
+    versions: dict[str, str]
+    cost: dict[str, float]
+
+    @property
+    def status(self) -> str:
+        """The worst of all findings; only ones that do not apply, or none, is unknown."""
+        return worst([f.status for f in self.findings])
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain data, as `data/result.schema.json` describes it."""
+        counts = dict.fromkeys(STATUSES, 0)
+        for finding in self.findings:
+            counts[finding.status] += 1
+        return {
+            "schema": SCHEMA,
+            "node": self.node,
+            "boot": self.boot,
+            "status": self.status,
+            "counts": counts,
+            "started": self.started,
+            "ended": self.ended,
+            "declared": self.declared,
+            "under_load": False,
+            "versions": self.versions,
+            "cost": self.cost,
+            "notes": self.notes,
+            "left_behind": self.left_behind,
+            "probes": [asdict(p) for p in self.probes],
+            "findings": [asdict(f) for f in self.findings],
+        }
+
+
+def audit(
+    checks: Sequence[Check], probes: Sequence[Probe], expected: Expected, options: Options
+) -> Result:
+    """Run one audit.
+
+    Raises:
+        Busy: another audit of the same state folder is running.
+        Mistake: the declaration's limits cannot be used.
+        OSError: the state folder cannot be written.
+    """
+    limits = Limits(checks, expected)
+    chosen = [c for c in checks if not options.only or c.id.startswith(options.only)]
+    with alone(options.state):
+        return _audit(chosen, probes, expected, options, limits)
+
+
+def _audit(
+    checks: Sequence[Check],
+    probes: Sequence[Probe],
+    expected: Expected,
+    options: Options,
+    limits: Limits,
+) -> Result:
+    started, cpu = time.time(), _cpu()
+    boot = boot_id(options.root)
+    state = load(options.state, boot)
+    needed = {n.split(".", 1)[0] for c in checks for n in c.needs}
+    wanted = [p for p in probes if needed & set(p.parts)]
+    sight = _look(wanted, expected, options, state)
+    case = Case(sight, expected, limits, state)
+    findings = [judge(check, case) for check in checks]
+    findings += [Finding(**f) for f in site.run(options.site, options.only, sight)]
+    _keep(options, state, sight, checks)
+    ended = time.time()
+    return Result(
+        node=expected.node or platform.node(),
+        boot=boot,
+        started=started,
+        ended=ended,
+        findings=findings,
+        probes=sight.runs,
+        notes=[state.note] if state.note else [],
+        left_behind=state.left_behind,
+        declared=bool(expected.declared),
+        versions=_versions(sight),
+        cost={"cpu_s": round(_cpu() - cpu, 3), "memory_kib": _memory()},
+    )
+
+
+def _look(probes: Sequence[Probe], expected: Expected, options: Options, state: State) -> Sight:
+    held = {str(b["probe"]): b for b in state.left_behind}
+    patient = [
+        Probe(p.name, p.parts, p.look, p.deadline * options.patience,
+              p.step * options.patience, p.resumes)
+        for p in probes if p.name not in held
+    ]  # fmt: skip
+
+    def told(probe: Probe) -> dict[str, Any]:
+        return {
+            "root": options.root,
+            "declared": expected.declared,
+            "library": options.library,
+            "journal": options.journal,
+            "boot": state.boot,
+            "kept": state.log if probe.name == "log" else {},
+        }
+
+    sight = children.run(patient, told)
+    sight.owners = {part: p.name for p in probes for part in p.parts}
+    for probe in probes:
+        if probe.name in held:
+            reason = (
+                f"the process {held[probe.name]['pid']} of an earlier audit still hangs in:"
+                f" {held[probe.name]['doing']}"
+            )
+            sight.runs.append(ProbeRun(probe.name, "hang", 0.0, reason))
+    for run in sight.runs:
+        if run.left_behind:
+            behind = {"probe": run.name, "pid": run.pid, "born": born(run.pid)}
+            state.left_behind.append({**behind, "since": time.time(), "doing": run.reason})
+    return sight
+
+
+def judge(check: Check, case: Case) -> Finding:
+    """One check's finding. Whatever the check does, there is a finding."""
+    try:
+        outcome = check.judge(case)
+    except NotMeant as error:
+        outcome = Outcome(NOT_APPLICABLE, "", reason=str(error))
+    except Unseen as error:
+        outcome = Outcome(UNKNOWN, why(error), reason=why(error))
+    except Exception as error:  # a check that breaks must be seen, not believed
+        broke = f"the check broke: {type(error).__name__}: {error}"
+        outcome = Outcome(UNKNOWN, broke, reason=broke, action="inspect")
+    well = outcome.status not in GATING
+    advice = outcome.advice or check.advice
+    if outcome.status == UNKNOWN:
+        advice = "find out why it could not be seen, then audit again"
+    return Finding(
+        check=check.id,
+        title=check.title,
+        status=outcome.status,
+        severity=outcome.severity or check.severity,
+        expected=outcome.expected or check.title,
+        seen=outcome.seen,
+        action="none" if well else (outcome.action or _action(check, outcome)),
+        advice="" if well else advice,
+        clears="" if well else check.clears,
+        reason=outcome.reason,
+        parts=[asdict(p) for p in outcome.parts],
+    )
+
+
+def _action(check: Check, outcome: Outcome) -> str:
+    return "inspect" if outcome.status == UNKNOWN else check.action
+
+
+def _keep(options: Options, state: State, sight: Sight, checks: Sequence[Check]) -> None:
+    if "log.events" in sight.values:
+        state.log = sight.values["log.events"]
+    if checks:
+        save(options.state, state)
+
+
+def boot_id(root: Path) -> str:
+    """The id of the running boot."""
+    ask = Ask(tell=lambda _: None, progress=Progress(), root=root)
+    try:
+        return ask.text("/proc/sys/kernel/random/boot_id")
+    except Failed:
+        return ""
+
+
+def _versions(sight: Sight) -> dict[str, str]:
+    found = {"audit": VERSION, "python": platform.python_version()}
+    for key in ("driver", "library", "cuda"):
+        if f"nvml.{key}" in sight.values:
+            found[key] = str(sight.values[f"nvml.{key}"])
+    return found
+
+
+def _cpu() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _memory() -> float:
+    """The largest memory of this process or of one of its children, in KiB."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return float(max(resource.getrusage(w).ru_maxrss for w in whose))
+
+
+def by_gravity(finding: Finding) -> tuple[int, int, str]:
+    """Sorts findings: failing first, then unknown, the graver first."""
+    order = {FAIL: 0, UNKNOWN: 1}
+    return (order.get(finding.status, 2), -SEVERITIES.index(finding.severity), finding.check)

@@ -1,0 +1,44 @@
+"""The kernel driver: which version runs, which lies on disk, which modules are loaded."""
+
+from __future__ import annotations
+
+import re
+
+from provision.health.probes.ask import Ask, Failed
+
+_VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)?)")
+MODULES = ("nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nvidia_peermem", "nouveau")
+
+
+def look(ask: Ask) -> None:
+    """Say what is loaded and what is installed."""
+    ask.see("driver.loaded", lambda: _loaded(ask))
+    ask.see("driver.sysfs", lambda: ask.text("/sys/module/nvidia/version"))
+    ask.see("driver.modules", lambda: _modules(ask))
+    ask.see("driver.disk", lambda: _on_disk(ask))
+    ask.see("driver.nodes", lambda: [n for n in ask.names("/dev") if n.startswith("nvidia")])
+
+
+def _loaded(ask: Ask) -> dict[str, object]:
+    text = ask.text("/proc/driver/nvidia/version")
+    match = _VERSION.search(text)
+    if match is None:
+        raise Failed("error", f"/proc/driver/nvidia/version cannot be read: {text[:80]!r}")
+    return {"version": match[1], "open": "Open Kernel Module" in text}
+
+
+def _modules(ask: Ask) -> dict[str, str]:
+    """Loaded modules by name, with the letters of their taint flags."""
+    found = {}
+    for line in ask.text("/proc/modules").splitlines():
+        words = line.split()
+        flags = re.search(r"\(([A-Z]+)\)", line)
+        found[words[0]] = flags[1] if flags else ""
+    if not found:
+        raise Failed("missing", "/proc/modules names no module")
+    return found
+
+
+def _on_disk(ask: Ask) -> str:
+    release = ask.text("/proc/sys/kernel/osrelease")
+    return ask.run(["modinfo", "-k", release, "-F", "version", "nvidia"]).strip()

@@ -1,0 +1,134 @@
+"""A site's own checks: executables in a folder, each of which prints one result as JSON.
+
+Each runs with a deadline in a process group of its own. One that fails, hangs or prints something
+else is a finding that says so; none is silently left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from provision.health.sight import ProbeRun, Sight
+from provision.health.words import ACTIONS, FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN
+
+DEADLINE_S = 10.0
+_TEXTS = ("title", "seen", "expected", "advice", "clears", "reason")
+_ANSWERS = (PASS, FAIL, NOT_APPLICABLE, UNKNOWN)
+_MOST_BYTES = 1 << 16
+
+
+class Wrong(Exception):
+    """A site's check gave no usable result; the message says why."""
+
+
+def run(folder: Path | None, only: tuple[str, ...], sight: Sight) -> list[dict[str, Any]]:
+    """The findings of every executable in `folder`, as fields of `audit.Finding`.
+
+    Args:
+        folder: where the executables lie; None for none.
+        only: prefixes of ids to run; all when empty.
+        sight: is told how each child ended.
+    """
+    if folder is None:
+        return []
+    if not folder.is_dir():
+        return [_unknown("site", f"the folder {folder} is not there")]
+    found = []
+    for path in sorted(folder.iterdir()):
+        name = f"site.{path.stem}"
+        if path.name.startswith(".") or (only and not name.startswith(only)):
+            continue
+        began = time.monotonic()
+        try:
+            finding = _judged(name, _execute(path))
+            ended = ("ended", "")
+        except Wrong as error:
+            finding = _unknown(name, str(error))
+            ended = ("error", str(error))
+        seconds = round(time.monotonic() - began, 4)
+        sight.runs.append(ProbeRun(name, ended[0], seconds, ended[1]))
+        found.append(finding)
+    return found
+
+
+def _trusted(path: Path) -> None:
+    """Refuse what somebody else could have written: it would run with the audit's rights."""
+    for place in (path, path.parent):
+        mode = place.stat()
+        if mode.st_uid not in (0, os.getuid()) or mode.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise Wrong(f"{place} can be written by others than its owner, so it is not run")
+    if not os.access(path, os.X_OK) or not path.is_file():
+        raise Wrong(f"{path} is not an executable file")
+
+
+def _execute(path: Path) -> bytes:
+    _trusted(path)
+    try:
+        process = subprocess.Popen(
+            [str(path.absolute())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Wrong(f"{path} cannot be run: {error.strerror or error}") from error
+    try:
+        out, _ = process.communicate(timeout=DEADLINE_S)
+    except subprocess.TimeoutExpired as error:
+        raise Wrong(f"{path} did not end within {DEADLINE_S:g} s and was stopped") from error
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+        if process.stdout:
+            process.stdout.close()
+    if process.returncode:
+        raise Wrong(f"{path} ended with {process.returncode}")
+    return out[:_MOST_BYTES]
+
+
+def _judged(name: str, out: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(out)
+    except ValueError as error:
+        raise Wrong(f"it did not print a JSON document: {out[:60]!r}") from error
+    if not isinstance(told, dict):
+        raise Wrong("it printed JSON that is not an object")
+    unknown = sorted(set(told) - {"status", "severity", "action", *_TEXTS})
+    if unknown:
+        raise Wrong(f"it printed a key that is not known: {unknown[0]!r}")
+    _one_of(told, "status", _ANSWERS)
+    _one_of(told, "severity", SEVERITIES, "medium")
+    _one_of(told, "action", ACTIONS, "inspect")
+    for key in _TEXTS:
+        if not isinstance(told.setdefault(key, ""), str):
+            raise Wrong(f"its {key!r} is not a string")
+    if told["status"] == PASS and not told["seen"]:
+        raise Wrong("it said pass, but not what it saw")
+    if told["status"] in (PASS, NOT_APPLICABLE):
+        told["action"] = "none"
+    return {**told, "check": name, "title": told["title"] or name, "parts": []}
+
+
+def _one_of(told: dict[str, Any], key: str, known: tuple[str, ...], default: str = "") -> None:
+    if told.setdefault(key, default) not in known:
+        raise Wrong(f"its {key!r} is {told[key]!r}, not one of {', '.join(known)}")
+
+
+def _unknown(name: str, why: str) -> dict[str, Any]:
+    return {
+        "check": name, "title": name, "status": UNKNOWN, "severity": "medium", "expected": "",
+        "seen": why, "action": "inspect", "advice": "mend this check of the site",
+        "clears": "the check gives a result", "reason": why, "parts": [],
+    }  # fmt: skip

@@ -1,0 +1,182 @@
+"""Simulated GPUs on a rehearsal node.
+
+Everything lies in one folder of the host, which the node has as `PLACE` and cannot write. A unit in
+the node mounts the trees to where a kernel would show them, and again whenever they change: systemd
+mounts /sys and /proc itself, after whatever it was asked to mount there from outside.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from provision.core.files import write_whole
+from provision.rehearsal.gpu import journal, state, tree
+from provision.rehearsal.gpu.state import State
+
+PLACE = Path(state.PLACE).parent
+UNIT = "holdfast-simulated-gpus"
+PROGRAM = f"/usr/lib/{UNIT}/show"
+
+_SHOW = f"""\
+#!/bin/sh
+# Shows this rehearsal node its simulated GPUs, as a kernel shows real ones. Made by Holdfast.
+set -eu
+from={PLACE}
+
+# What lies here are device files without a device; on this mount they open nothing.
+mount -o remount,bind,ro,nodev,nosuid,noexec "$from"
+
+# A kernel loads the module of the GPUs that it finds when it starts, if there is one.
+once=/run/{UNIT}
+if [ ! -e "$once" ]; then
+    mount --bind "$from/pci" /sys/bus/pci/devices
+    if ls /usr/lib/modules/*/extra/nvidia.ko >/dev/null 2>&1; then
+        mount --bind "$from/driver" /proc/driver
+        mount --bind "$from/module" /sys/module
+        echo loaded >"$once"
+    else
+        : >"$once"
+    fi
+fi
+[ -s "$once" ] && dev=$from/dev || dev=/nonexistent
+
+for node in "$dev"/*; do
+    [ -c "$node" ] || continue
+    [ -e "/dev/${{node##*/}}" ] || : >"/dev/${{node##*/}}"
+    mountpoint -q "/dev/${{node##*/}}" || mount --bind "$node" "/dev/${{node##*/}}"
+done
+for node in /dev/nvidia*; do
+    [ -e "$node" ] && [ ! -e "$dev/${{node##*/}}" ] || continue
+    umount "$node" 2>/dev/null || :
+    rm -f "$node"
+done
+
+kept=/run/log/journal/$(cat /etc/machine-id)
+mkdir -p "$kept"
+ln -sfn "$from/journal/kernel.journal" "$kept/{UNIT}.journal"
+"""
+
+_SERVICE = f"""\
+[Unit]
+Description=Simulated GPUs of a Holdfast rehearsal
+DefaultDependencies=no
+After=local-fs.target
+Before=sysinit.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {PROGRAM}
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+_PATH = f"""\
+[Unit]
+Description=Changes to the simulated GPUs of a Holdfast rehearsal
+# Its service comes after it, and before sysinit.target.
+DefaultDependencies=no
+
+[Path]
+PathChanged={PLACE}/shown
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+def folder_of(node: Path) -> Path:
+    """The folder of a node's simulated GPUs."""
+    return node / "gpus"
+
+
+def prepare(node: Path, machine: uuid.UUID, shown: State) -> None:
+    """Give a node that does not run yet its GPUs.
+
+    Args:
+        node: the node's own folder, with its layer `upper`.
+        machine: the node's machine id.
+        shown: the state to begin with.
+    """
+    upper = node / "upper"
+    units = upper / "etc/systemd/system"
+    files = {
+        upper / PROGRAM.lstrip("/"): _SHOW,
+        units / f"{UNIT}.service": _SERVICE,
+        units / f"{UNIT}.path": _PATH,
+    }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for unit in ("service", "path"):
+        wants = units / f"sysinit.target.wants/{UNIT}.{unit}"
+        wants.parent.mkdir(parents=True, exist_ok=True)
+        wants.symlink_to(f"/etc/systemd/system/{UNIT}.{unit}")
+    show(node, machine, None, shown)
+
+
+def arguments(node: Path) -> list[str]:
+    """What systemd-nspawn is told of a node's GPUs; nothing for a node without."""
+    folder = folder_of(node)
+    if not folder.exists():
+        return []
+    # Its /sys has no folder of modules, and cannot get one once it runs.
+    return [f"--bind={folder}:{PLACE}", "--tmpfs=/sys/module:mode=755"]
+
+
+def show(node: Path, machine: uuid.UUID, boot: uuid.UUID | None, shown: State) -> None:
+    """Let a node see this state from now on.
+
+    Args:
+        node: the node's own folder.
+        machine: the node's machine id.
+        boot: its boot id, None while it does not run.
+        shown: the state.
+    """
+    folder = folder_of(node)
+    (folder / "journal").mkdir(parents=True, exist_ok=True)
+    tree.lay(shown, folder)
+    if boot is not None:
+        log = (line.model_copy(update={"boot": line.boot or boot.hex}) for line in shown.log)
+        shown = shown.model_copy(update={"log": tuple(log)})
+    write_whole(folder / "journal/kernel.journal", journal.render(machine, kernel_lines(shown)))
+    state.write(folder / "state.json", shown)
+    write_whole(folder / "shown", f"{time.time_ns()}\n")
+
+
+def kernel_lines(shown: State) -> Sequence[journal.Line]:
+    """The state's log lines as the kernel's own, in order of time.
+
+    A line that was written while the node did not run is of no start, and nobody saw it.
+    """
+    started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return [
+        journal.Line(
+            realtime_us=int(line.at * 1e6),
+            monotonic_us=max(0, int((line.at - started) * 1e6)),
+            boot=uuid.UUID(line.boot),
+            fields={
+                "MESSAGE": line.text,
+                "PRIORITY": str(line.priority),
+                "SYSLOG_FACILITY": "0",
+                "SYSLOG_IDENTIFIER": "kernel",
+                "_TRANSPORT": "kernel",
+                "_BOOT_ID": line.boot,
+            },
+        )
+        for line in sorted(shown.log, key=lambda line: line.at)
+        if line.boot is not None
+    ]
+
+
+def current(node: Path) -> State:
+    """What the node sees now.
+
+    Raises:
+        OSError: it has no simulated GPUs.
+    """
+    return state.read(folder_of(node) / "state.json")
