@@ -354,6 +354,14 @@ def test_smi_fails_as_the_library_does(library, tmp_path, name, words, ends):
     assert ends[1] in text
 
 
+def test_smi_ends_as_its_worst_gpu_does(library, tmp_path):
+    """The handle can be had, and the UUID of one GPU cannot."""
+    path = gpus.write(tmp_path, struck(Fault(id="x", call="nvmlDeviceGetUUID", gpu=3, answer=15)))
+    code, text = _smi(library, path, "-L")
+    assert (code, len(text.splitlines())) == (15, 8)
+    assert "Unable to query GPU 3: GPU is lost" in text
+
+
 def test_smi_without_a_library_says_so(library, tmp_path):
     (tmp_path / "libnvidia-ml.so.1").write_text("")
     env = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}

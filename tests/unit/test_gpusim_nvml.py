@@ -271,3 +271,59 @@ use({str(later)!r})
 answer = [n.nvmlEventSetWait_v2(s, 1000).eventData, tried(n.nvmlEventSetWait_v2, s, 10)]
 """)  # fmt: skip
     assert found == [79, {"error": 10}]
+
+
+COUNTED = {
+    82: "temperature.memory", 83: "power.energy_mj", 94: "pci.counters.replays",
+    95: "pci.counters.replay_rollovers", 142: "remapped.corrected", 143: "remapped.uncorrected",
+    161: "nvlink.links.0.replay", 162: "nvlink.links.0.recovery", 163: "nvlink.links.0.crc_flit",
+    164: "nvlink.speed_mbps", 165: "nvlink.links.0.state", 173: "pci.counters.correctable",
+    174: "pci.counters.naks_received", 175: "pci.counters.receiver_errors",
+    176: "pci.counters.bad_tlps", 177: "pci.counters.naks_sent", 178: "pci.counters.bad_dllps",
+    179: "pci.counters.non_fatal", 180: "pci.counters.fatal",
+    181: "pci.counters.unsupported_requests", 182: "pci.counters.lcrc_errors",
+    183: "pci.counters.lane_errors", 185: "power.average_mw", 186: "power.draw_mw",
+    187: "power.min_mw", 188: "power.max_mw", 189: "power.default_mw", 190: "power.limit_mw",
+    230: "recovery_action", 269: "violations.sw_thermal", 270: "violations.hw_thermal",
+    271: "violations.power_brake", 301: "remapped.corrected_inactive",
+    302: "remapped.uncorrected_inactive", 74: "violations.power", 75: "violations.thermal",
+    12: "ecc.volatile.uncorrected.dram", 11: "ecc.volatile.corrected.dram",
+    23: "ecc.aggregate.uncorrected.dram", 24: "ecc.aggregate.corrected.registers",
+    17: "ecc.volatile.uncorrected.cbu", 28: "ecc.aggregate.uncorrected.cbu",
+}  # fmt: skip
+"""NVML's number of a field, and the value of the state that it shows."""
+FLAGS = {
+    1: "modes.ecc", 2: "modes.ecc_pending", 31: "retired.pending", 144: "remapped.pending",
+    145: "remapped.failed",
+}  # fmt: skip
+
+
+def test_every_field_shows_its_own_value(library, tmp_path):
+    shown = state.changed(gpus.healthy(), {"gpus.0.retired": {}})
+    shown = state.changed(shown, {f"gpus.0.{path}": 500 + field for field, path in COUNTED.items()})
+    found = gpus.ask(library, gpus.write(tmp_path, shown), f"""
+n.nvmlInit()
+h = n.nvmlDeviceGetHandleByIndex(0)
+answer = [f.value.ullVal for f in n.nvmlDeviceGetFieldValues(h, {list(COUNTED)})]
+""")  # fmt: skip
+    wanted = {field: 500 + field for field in COUNTED}
+    assert dict(zip(COUNTED, found, strict=True)) == wanted
+
+
+def test_every_flag_shows_its_own_value(library, tmp_path):
+    off = {f"gpus.0.{path}": False for path in FLAGS.values()}
+    healthy = state.changed(gpus.healthy(), {"gpus.0.retired": {}})
+    paths = {
+        field: str(gpus.write(tmp_path, state.changed(healthy, {**off, f"gpus.0.{path}": True}),
+                              f"{field}.json"))
+        for field, path in FLAGS.items()
+    }  # fmt: skip
+    found = gpus.ask(library, gpus.write(tmp_path), f"""
+n.nvmlInit()
+h = n.nvmlDeviceGetHandleByIndex(0)
+answer = []
+for path in {list(paths.values())}:
+    use(path)
+    answer.append([f.value.uiVal for f in n.nvmlDeviceGetFieldValues(h, {list(FLAGS)})])
+""")  # fmt: skip
+    assert found == [[int(one == other) for other in FLAGS] for one in FLAGS]
