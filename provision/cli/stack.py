@@ -65,7 +65,7 @@ def read_lock(path: Path) -> StackLock:
 def _show(source: Path, as_json: bool) -> ExitCode:
     path, lock = _find_lock(source)
     if as_json:
-        body = lock.model_dump(mode="json", by_alias=True)
+        body = lock.model_dump(mode="json", by_alias=True, exclude_unset=True)
         document = {
             "schema": "holdfast.stack-show/1",
             "lock": str(path),

@@ -110,7 +110,7 @@ def to_break(rack: SimulatedRack) -> list[Broken]:
             continue
         if "path" in when and rack.ssh("n1", f"test -e {when['path']}", check=False).code:
             continue
-        rules = known[control["id"]].rules(EL)  # type: ignore[arg-type]
+        rules = known[control["id"]].rules(EL)
         for resource in control["resources"]:
             kind = resource["type"]
             script = None if kind == "package" else BREAK[kind](resource)
