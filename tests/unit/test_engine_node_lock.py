@@ -167,7 +167,8 @@ class TestWhoCounts:
         assert self.pids(proc) == []
         assert self.pids(proc, own=(5, 6)) == [10]
 
-    def test_so_does_who_the_run_was_that_holds_the_node(self, tmp_path, proc):
+    def test_so_does_who_the_run_was_that_holds_the_node(self, tmp_path, proc, monkeypatch):
+        monkeypatch.setattr(lock, "GRACE", 0)
         lock.acquire(params(tmp_path), False, proc)
         path = tmp_path / "run/holdfast/lock.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "users": [0, ANN]}))

@@ -19,7 +19,7 @@ from provision.rehearsal.gpu import faults, state, tree
 from provision.rehearsal.gpu.state import Fault
 from tests.unit import gpus_support as gpus
 
-pytestmark = pytest.mark.together("gpusim")
+pytestmark = [pytest.mark.slow, pytest.mark.together("gpusim")]
 
 CODES = [*range(1, 31), 999]
 

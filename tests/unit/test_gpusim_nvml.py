@@ -13,7 +13,7 @@ import yaml
 from provision.rehearsal.gpu import models, state
 from tests.unit import gpus_support as gpus
 
-pytestmark = pytest.mark.together("gpusim")
+pytestmark = [pytest.mark.slow, pytest.mark.together("gpusim")]
 
 NOT_SUPPORTED = {"error": 3}
 INVALID = {"error": 2}

@@ -13,6 +13,7 @@ from provision.health.words import ACTIONS, FAIL, NOT_APPLICABLE, PASS, SEVERITI
 from tests.unit.health_fixtures import FAILING, PASSING, Failing
 from tests.unit.health_support import Recorded, one, recorded
 
+pytestmark = pytest.mark.slow
 CHECKS = {check.id: check for check in checks()}
 
 

@@ -25,6 +25,7 @@ from provision.health.words import FAIL, NOT_APPLICABLE, PASS, UNKNOWN
 from provision.rehearsal.gpu.state import Fault
 from tests.unit.health_support import Recorded, one, recorded
 
+pytestmark = pytest.mark.slow
 GPU_CHECKS = ("gpu.", "log.xid", "log.sxid")
 
 
