@@ -95,7 +95,11 @@ class _Maker:
 
     def make(self, part: Path) -> None:
         """Fill `part` with what is there already, and with the GPUs' packages."""
-        shutil.copytree(self.made, part, copy_function=_linked, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(
+            self.made, part, copy_function=_linked, symlinks=True, dirs_exist_ok=True,
+            # Where gpg's agent listened while the keys were made; a socket cannot be copied.
+            ignore=shutil.ignore_patterns("S.gpg-agent*"),
+        )  # fmt: skip
         (part / ".whole").unlink()
         folder = part / f"el{self.choice.release}" / os.uname().machine
         remove_tree(folder / "repodata")
