@@ -12,6 +12,8 @@ from ansible.module_utils import basic
 
 from tests.unit.roles_support import calls, fake_command, plugin, run_module
 
+pytestmark = pytest.mark.slow
+
 gpumodule = plugin("module_utils", "gpumodule")
 mig = plugin("module_utils", "mig")
 cdi = plugin("module_utils", "cdi")

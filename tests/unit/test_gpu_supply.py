@@ -24,6 +24,8 @@ from provision.supply.model import Rpm
 from tests.unit.gpu_support import DRIVER, EXAMPLE, ROOT, gpu_lock, nevra, rpm
 from tests.unit.roles_support import plugin
 
+pytestmark = pytest.mark.slow
+
 TABLE = [
     line.split("\t")
     for line in (ROOT / "tests/data/gpu/supply.tsv").read_text().splitlines()

@@ -21,6 +21,8 @@ from provision.rehearsal.inventory import write_inventory
 from provision.rehearsal.node import Node
 from tests.unit import gpus_support as gpus
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE_UTILS = ROOT / "provision/collections/ansible_collections/holdfast/core/plugins/module_utils"
 

@@ -41,6 +41,8 @@ from provision.rehearsal.gpu.state import Fault
 from tests.unit.health_support import EXPECT, SXID, XID, Recorded, one, recorded
 from tests.unit.test_imports import house_imports
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "provision/health"
 SCHEMA = json.loads(text("result.schema.json"))

@@ -30,6 +30,8 @@ from provision.verdict.model import Status
 from provision.verdict.rules import Excuse
 from tests.unit import checks_support
 
+pytestmark = pytest.mark.slow
+
 RECORDED = Path(__file__).parents[1] / "data/openscap/untouched-el10-cis_server_l1.xml"
 DAY = date(2026, 11, 23)
 FILES = ("ssg-rhel9-ds.xml", "ssg-rhel10-ds.xml")
