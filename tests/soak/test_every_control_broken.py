@@ -29,7 +29,7 @@ from provision.rehearsal import rack as racks
 from tests.rehearsal.conftest import Ran, SimulatedRack
 from tests.soak.breaking import AFTER, BREAK, PREPARE
 
-pytestmark = [pytest.mark.soak, pytest.mark.rehearsal]
+pytestmark = pytest.mark.soak
 
 PROFILE = os.environ.get("HOLDFAST_SOAK_PROFILE", "cis_l1_server")
 RELEASE = os.environ.get("HOLDFAST_SOAK_RELEASE", "10")
