@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from provision.core.events import read_events
+from provision.rehearsal import repodata
 from tests.rehearsal.conftest import Ran, SimulatedRack
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.together("bare")]
@@ -79,8 +80,8 @@ def served(rack: SimulatedRack, spoil: Callable[[Path], None]) -> Iterator[None]
     right = rack.rehearsal.artefacts
     copy = rack.rehearsal.folder / "spoiled"
     shutil.copytree(right, copy, copy_function=os.link)
-    spoil(copy)
     try:
+        spoil(copy)
         _serve(rack, copy)
         yield
     finally:
@@ -101,16 +102,13 @@ def _serve(rack: SimulatedRack, folder: Path) -> None:
 
 def signed_by_another_key(artefacts: Path) -> None:
     """Sign the repository's index with a key that nobody declared."""
-    home = artefacts.parent / "stranger"
-    home.mkdir(mode=0o700)
-    gpg = ["gpg", "--homedir", os.fspath(home), "--batch", "--quiet", "--no-tty",
-           "--pinentry-mode", "loopback", "--passphrase", ""]  # fmt: skip
     index = next(artefacts.glob("el10/*/repodata/repomd.xml"))
     index.with_suffix(".xml.asc").unlink()
-    stranger = ["--quick-generate-key", "stranger@holdfast.invalid", "ed25519", "sign", "never"]
-    subprocess.run([*gpg, *stranger], check=True, capture_output=True)
-    subprocess.run([*gpg, "--armor", "--detach-sign", os.fspath(index)], check=True)
-    subprocess.run(["gpgconf", "--homedir", os.fspath(home), "--kill", "all"], check=False)
+    home = artefacts.parent / "stranger"
+    home.mkdir(mode=0o700)
+    with repodata.short_way(home) as way:
+        repodata.make_key(way)
+        subprocess.run([*repodata.gpg(way), "--armor", "--detach-sign", index], check=True)
     shutil.rmtree(home)
 
 
