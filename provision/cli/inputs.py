@@ -10,6 +10,7 @@ from pathlib import Path
 
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import HoldfastError, Problem, by_position
+from provision.health.checks.all import checks
 from provision.policy.baseline import mistakes_in
 from provision.policy.judge import judge_with
 from provision.policy.load import Policy, read_policy
@@ -135,11 +136,13 @@ def _baselines(declaration: Declaration) -> list[Problem]:
 
 def _known(lock: StackLock | None, policy: Policy | None) -> KnownNames:
     judge = judge_with(policy) if policy is not None else None
+    limits = {limit.name: (limit.least, limit.most) for c in checks() for limit in c.limits}
     if lock is None:
-        return KnownNames(engines=ENGINES, security=judge)
+        return KnownNames(engines=ENGINES, security=judge, limits=limits)
     return KnownNames(
         engines=ENGINES,
         security=judge,
+        limits=limits,
         models=frozenset(model.name for model in lock.models),
         images=frozenset(image.name for image in lock.images),
     )

@@ -14,7 +14,7 @@ from provision.core.yamlpos import KeyPath, read_text, shown
 from provision.rack.declaration import Declaration
 from provision.rack.hostkeys import has_key
 from provision.rack.known import KnownNames, Security
-from provision.rack.model import SECRETS, Inference, Node
+from provision.rack.model import SECRETS, Audit, Inference, Node
 from provision.rack.tree import Definition, Host
 from provision.rack.values import INVALID
 from provision.rack.variables import (
@@ -46,6 +46,7 @@ def cross_check(declaration: Declaration, drafts: list[Draft], known: KnownNames
         *_secrets(drafts),
         *_ports(drafts),
         *_gpus(drafts),
+        *_limits(declaration, known),
         *_connections(declaration, drafts),
         *_names(declaration, known),
         *_security(declaration, drafts, known),
@@ -209,6 +210,24 @@ def _gpu_mistakes(node: Node) -> Iterator[tuple[str, str, KeyPath, str]]:
             message = f"GPU {min(here & taken)} is divided twice"
             yield "set-twice", message, ("mig", i), "name each GPU in one entry"
         taken |= here
+
+
+def _limits(declaration: Declaration, known: KnownNames) -> Iterator[Problem]:
+    """Limits of the audit, in every definition, also one that another overrides."""
+    for definition in declaration.judged:
+        value = declaration.value(definition)
+        if not isinstance(value, Audit) or known.limits is None:
+            continue
+        for name, number in value.limits.items():
+            at = ("limits", name)
+            if name not in known.limits:
+                message, hint = f"there is no limit {shown(name)}", suggest(name, known.limits)
+                yield definition.problem("unknown-limit", message, at, key=True, hint=hint)
+                continue
+            least, most = known.limits[name]
+            if not least <= number <= most:
+                message = f"{name} is from {least:g} to {most:g}, not {number:g}"
+                yield definition.problem("out-of-range", message, at, value=f"{number:g}")
 
 
 def _connections(declaration: Declaration, drafts: list[Draft]) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ _GROUP = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,127})")
 _DIGITS = re.compile(r"[0-9.]+")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:-]{1,15}")
 _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
+_SHARE = re.compile(r"(?:100|[1-9]?[0-9])%")
 KEY_TYPES = frozenset(
     {
         "ssh-ed25519",
@@ -198,3 +199,12 @@ def folder_path(value: str) -> str:
     if fault is not None:
         raise refuse("bad-path", f"{shown(value)} is not the path of a folder: {fault}")
     return value
+
+
+def share(value: object) -> int | str:
+    """A number of things, or a share of all in percent."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100000:
+        return value
+    if isinstance(value, str) and _SHARE.fullmatch(value):
+        return value
+    raise refuse("bad-value", f"{shown(value)} is neither a number nor a share", "as in 2, or 10%")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.rack.model import Adoption, Node, Waiver
@@ -40,6 +40,7 @@ Judge = Callable[[Security], Iterable[Objection]]
 class KnownNames:
     """Models, images and engines that exist, and who judges profiles, overlays and waivers.
 
+    `limits` are those of the audit by name, each with the least and the most that a site may set.
     None where the names could not be found out (the stack lock is missing); they are then not
     checked, and whoever passes None has a problem of their own to report.
     """
@@ -47,4 +48,5 @@ class KnownNames:
     models: frozenset[str] | None = None
     images: frozenset[str] | None = None
     engines: frozenset[str] | None = None
+    limits: Mapping[str, tuple[float, float]] | None = None
     security: Judge | None = None

@@ -16,6 +16,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -93,6 +95,16 @@ class Nic(Model):
     )
 
 
+class InfiniBand(Model):
+    """An InfiniBand port that a node must have."""
+
+    device: Annotated[str, Like(r"[a-z0-9_-]{1,32}", "an InfiniBand device", "mlx5_0")] = Field(
+        description="Name of the device.", examples=["mlx5_0"]
+    )
+    port: int = Field(default=1, ge=1, le=64, description="Number of its port.")
+    rate_gbps: int = Field(ge=1, le=10000, description="Least rate, in Gbit/s.", examples=[400])
+
+
 class Hardware(Model):
     """What a node must have. What is missing is found against this, never against old facts."""
 
@@ -105,6 +117,9 @@ class Hardware(Model):
     )
     cores: int | None = Field(default=None, ge=1, le=4096, description="Least logical CPUs.")
     nics: Listing[Nic] = Field(default=(), description="Interfaces that must be up.")
+    infiniband: Listing[InfiniBand] = Field(
+        default=(), description="InfiniBand ports that must be active; the audit looks at them."
+    )
 
 
 class Time(Model):
@@ -161,6 +176,20 @@ class Inference(Model):
         return self
 
 
+Share = Annotated[
+    int | str,
+    PlainValidator(formats.share),
+    WithJsonSchema(
+        {
+            "oneOf": [
+                {"type": "integer", "minimum": 0, "maximum": 100000},
+                {"type": "string", "pattern": "^(100|[1-9]?[0-9])%$"},
+            ]
+        }
+    ),
+]
+"""How many of something: a number, or a share in percent."""
+
 MigProfile = Annotated[
     str,
     Like(r"[1-9]g\.[1-9]\d{0,2}gb(\+me|\+gfx|-me)?", "a MIG profile", "1g.10gb"),
@@ -195,6 +224,63 @@ class Gpu(Model):
         " their own.",
     )
     dcgm: bool = Field(default=True, description="Whether DCGM watches the GPUs.")
+
+
+MountPath = Annotated[str, Like(r"/[^\s]*", "a path", "/scratch"), Field(examples=["/scratch"])]
+Word = Annotated[str, Like(r"\S{1,200}", "one word", "xfs")]
+
+
+class AuditMount(Model):
+    """A filesystem that must be mounted."""
+
+    path: MountPath = Field(description="Where.")
+    type: Word | None = Field(default=None, description="Its type.", examples=["xfs"])
+    source: Word | None = Field(
+        default=None, description="What is mounted, as the kernel shows it."
+    )
+    options: Listing[Word] = Field(
+        default=(), description="Options that it must have.", examples=[["nodev", "nosuid"]]
+    )
+    writable: bool = Field(default=False, description="Whether it must be mounted for writing.")
+
+
+class AuditSlurm(Model):
+    """What Slurm makes of the audit."""
+
+    drain: bool = Field(
+        default=False, description="Whether a node that should do no work is drained by itself."
+    )
+    max_drained: Share = Field(
+        default="10%",
+        description="How many nodes may be drained before no other one is: a number, or a share"
+        " of the partition.",
+        examples=["10%", 2],
+    )
+    partition: Word | None = Field(
+        default=None, description="The partition that this is a share of; else all nodes."
+    )
+
+
+class Audit(Model):
+    """The audit that looks at a node again and again."""
+
+    enabled: bool | None = Field(
+        default=None,
+        description="Whether the node has it; left out, nodes with GPUs have it.",
+    )
+    every_minutes: Literal[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60] = Field(
+        default=5, description="How often it looks; what an hour can be divided by."
+    )
+    least: Literal["info", "low", "medium", "high", "critical"] = Field(
+        default="info", description="Severity from which on a finding counts for Slurm."
+    )
+    mounts: Listing[AuditMount] = Field(default=(), description="Filesystems that must be mounted.")
+    limits: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=dict,
+        description="The site's own limits, by the name that the page of the check gives.",
+        examples=[{"host.space.used": 95}],
+    )
+    slurm: AuditSlurm = Field(default=AuditSlurm(), description="What Slurm makes of it.")
 
 
 Date = Annotated[
@@ -259,6 +345,7 @@ class Node(Model):
     position: Position | None = None
     hardware: Hardware | None = None
     gpu: Gpu | None = None
+    audit: Audit = Audit()
     host_keys: tuple[str, ...] = ()
     time: Time = Time()
     firewall: Firewall = Firewall()
@@ -267,6 +354,13 @@ class Node(Model):
     tls_certificate: Reference | None = None
     tls_key: Reference | None = None
     tls_ca: Reference | None = None
+
+    @property
+    def audited(self) -> bool:
+        """Whether the node has the audit: where the inventory does not say, one with GPUs has."""
+        if self.audit.enabled is not None:
+            return self.audit.enabled
+        return self.hardware is not None and self.hardware.gpus is not None
 
     @property
     def secrets(self) -> dict[str, SecretRef]:

@@ -18,6 +18,7 @@ from provision.core.shapes import Listing, Some, Text
 from provision.rack import formats
 from provision.rack.model import (
     Adoption,
+    Audit,
     Firewall,
     Gpu,
     Hardware,
@@ -205,6 +206,14 @@ VARIABLES: tuple[Variable, ...] = (
         "How its GPUs are driven. Only with `holdfast_hardware.gpus`.",
         "{fabric: nvswitch, mig: [{gpus: [0], profiles: [3g.40gb, 3g.40gb]}]}",
         "{fabric: none, mig: [], toolkit: false, dcgm: true}",
+    ),
+    Variable(
+        "audit",
+        "node",
+        Audit,
+        "The audit that looks at the node again and again, and that `holdfast verify` asks.",
+        "{every_minutes: 10, limits: {host.space.used: 95}}",
+        "{every_minutes: 5} on nodes with `holdfast_hardware.gpus`, else none",
     ),
     Variable(
         "host_keys",
