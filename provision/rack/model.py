@@ -259,6 +259,9 @@ class AuditSlurm(Model):
     partition: Word | None = Field(
         default=None, description="The partition that this is a share of; else all nodes."
     )
+    least: Literal["info", "low", "medium", "high", "critical"] = Field(
+        default="high", description="Severity from which on a finding drains a node."
+    )
 
 
 class Audit(Model):
@@ -270,9 +273,6 @@ class Audit(Model):
     )
     every_minutes: Literal[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60] = Field(
         default=5, description="How often it looks; what an hour can be divided by."
-    )
-    least: Literal["info", "low", "medium", "high", "critical"] = Field(
-        default="info", description="Severity from which on a finding counts for Slurm."
     )
     mounts: Listing[AuditMount] = Field(default=(), description="Filesystems that must be mounted.")
     limits: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
