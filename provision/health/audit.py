@@ -91,6 +91,7 @@ class Result:
     declared: bool
     versions: dict[str, str]
     cost: dict[str, float]
+    gpus: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def status(self) -> str:
@@ -113,6 +114,7 @@ class Result:
             "declared": self.declared,
             "under_load": False,
             "versions": self.versions,
+            "gpus": self.gpus,
             "cost": self.cost,
             "notes": self.notes,
             "left_behind": self.left_behind,
@@ -167,6 +169,7 @@ def _audit(
         declared=bool(expected.declared),
         versions=_versions(sight),
         cost={"cpu_s": round(_cpu() - cpu, 3), "memory_kib": _memory()},
+        gpus=_gpus(sight),
     )
 
 
@@ -260,6 +263,15 @@ def _versions(sight: Sight) -> dict[str, str]:
         if f"nvml.{key}" in sight.values:
             found[key] = str(sight.values[f"nvml.{key}"])
     return found
+
+
+def _gpus(sight: Sight) -> list[dict[str, str]]:
+    """Who the GPUs are that NVML shows, so that a history can follow a board to another slot."""
+    known = ("uuid", "serial", "name")
+    return [
+        {"bus": bus, **{k: str(sight.values.get(f"gpu.{bus}.{k}") or "") for k in known}}
+        for bus in sorted(str(g["bus"]) for g in sight.values.get("nvml.gpus", ()) if not g["code"])
+    ]
 
 
 def _cpu() -> float:

@@ -96,31 +96,33 @@ def as_nagios(result: dict[str, Any]) -> tuple[str, int]:
     return f"HOLDFAST {word.upper()} - {said} | {numbers}\n", NAGIOS[word]
 
 
-def as_textfile(result: dict[str, Any]) -> str:
-    """For Prometheus' textfile collector."""
-    node, counts = _label(result["node"]), result["counts"]
-    took = result["ended"] - result["started"]
+def samples(result: dict[str, Any]) -> dict[str, list[tuple[str, float]]]:
+    """A result as numbers: for each of `METRICS` its samples, each with its labels."""
+    node, counts = f'node="{_label(result["node"])}"', result["counts"]
     checks = [
         f'check="{_label(f["check"])}",status="{f["status"]}",severity="{f["severity"]}",'
-        f'action="{f["action"]}"'
+        f'action="{f["action"]}",{node}'
         for f in result["findings"]
     ]
-    values: dict[str, list[tuple[str, float]]] = {
-        "last_run_timestamp_seconds": [("", result["ended"])],
-        "duration_seconds": [("", took)],
-        "cpu_seconds": [("", result["cost"]["cpu_s"])],
-        "healthy": [("", result["status"] == PASS)],
-        "left_behind": [("", len(result["left_behind"]))],
-        "findings": [(f'status="{status}"', number) for status, number in counts.items()],
+    return {
+        "last_run_timestamp_seconds": [(node, result["ended"])],
+        "duration_seconds": [(node, result["ended"] - result["started"])],
+        "cpu_seconds": [(node, result["cost"]["cpu_s"])],
+        "healthy": [(node, result["status"] == PASS)],
+        "left_behind": [(node, len(result["left_behind"]))],
+        "findings": [(f'status="{status}",{node}', number) for status, number in counts.items()],
         "check": [(labels, 1) for labels in checks],
     }
+
+
+def as_textfile(result: dict[str, Any]) -> str:
+    """For Prometheus' textfile collector."""
     lines = []
-    for name, samples in values.items():
+    for name, found in samples(result).items():
         lines.append(f"# HELP holdfast_audit_{name} {METRICS[name]}")
         lines.append(f"# TYPE holdfast_audit_{name} gauge")
-        for labels, value in samples:
-            whole = f'{labels},node="{node}"' if labels else f'node="{node}"'
-            lines.append(f"holdfast_audit_{name}{{{whole}}} {float(value):.3f}")
+        for labels, value in found:
+            lines.append(f"holdfast_audit_{name}{{{labels}}} {float(value):.3f}")
     return "\n".join(lines) + "\n"
 
 
