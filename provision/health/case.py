@@ -114,10 +114,28 @@ class Case:
         if self.expected.gpus.get("count") == 0:
             raise NotMeant("no GPU is declared for this node")
         self.part("nvml.init")
+        self.part("nvml.count")
         buses = [g["bus"] for g in self.part("nvml.gpus") if not g["code"]]
         if not buses:
             raise Unseen("the driver shows no GPU", "missing")
         return [Gpu(bus, self.sight, self._model(bus)) for bus in sorted(buses)]
+
+    def unasked(self) -> list[Part]:
+        """What cannot be said of GPUs that are there, or should be, and that NVML does not give."""
+        told = self.part("nvml.gpus")
+        parts = [Part(f"GPU {g['index']}", UNKNOWN, g["reason"]) for g in told if g["code"]]
+        shown = {g["bus"] for g in told if not g["code"]}
+        bus: set[str] = set()
+        if "pci.gpus" in self.sight.values:
+            bus = {str(g["bus"]) for g in self.sight.values["pci.gpus"]} - shown
+        away = int(self.expected.gpus.get("count", 0)) - len(shown) - len(parts)
+        hidden = sorted(bus) if len(bus) <= away else []
+        parts += [Part(name, UNKNOWN, "the driver does not show it") for name in hidden]
+        rest = away - len(hidden)
+        if rest > 0:
+            parts.append(Part(f"{counted(rest, 'GPU')} of those declared", UNKNOWN,
+                              "the driver does not show them"))  # fmt: skip
+        return parts
 
     def _model(self, bus: str) -> Model | None:
         declared = self.expected.gpus.get("model")
@@ -137,6 +155,8 @@ class Case:
             thing: what the parts are called in the summary.
         """
         parts = [self._one(gpu, judge) for gpu in self.gpus()]
+        if any(p.status != NOT_APPLICABLE for p in parts):
+            parts += self.unasked()
         judged = [p for p in parts if p.status == PASS]
         examples = sorted({p.seen for p in judged})
         summary = f"{counted(len(judged), thing)}: " + "; ".join(examples[:3])

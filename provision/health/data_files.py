@@ -31,6 +31,7 @@ class Model:
         watts: default power limit, None where boards differ.
         memory_mib: least memory that NVML shows.
         traits: what it can say: ecc, remap, retired_pages, memory_temperature, mig, sram, gsp.
+        switches: NVSwitches on the PCI bus of a baseboard with eight of them, 0 where not known.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Model:
     watts: int | None
     memory_mib: int
     traits: frozenset[str]
+    switches: int = 0
 
     def can(self, trait: str) -> bool:
         """Whether GPUs of this model say `trait`."""

@@ -48,6 +48,7 @@ _GPUS = _thing(
     pcie_width=_whole(1, 32),
     pcie_generation=_whole(1, 8),
     nvlinks=_whole(0, 36),
+    switches=_whole(0, 36),
 )
 _PORT = _thing(("device",), device=_TEXT, port=_whole(1, 64), rate_gbps=_whole(1, 10_000))
 _NIC = _thing(("name",), name=_TEXT, speed_mbps=_whole(10, 10_000_000))

@@ -53,6 +53,13 @@ def command(name: str, text: str) -> Change:
     return lambda n: n.commands.update({name: text})
 
 
+def address(which: int, bus: str) -> Change:
+    """Let the driver give another address for a GPU than it has."""
+    told = f"0000{bus}".encode().hex()
+    return lambda n: n.strike(Fault(id="address", call="nvmlDeviceGetPciInfo*", gpu=which,
+                                    bytes=told))  # fmt: skip
+
+
 def log(*lines: str) -> Change:
     """More lines of the kernel."""
     return lambda n: n.log.extend(lines)
@@ -112,9 +119,17 @@ FAILING = (
             "not shown by the driver: 0000:4e:00.0", action="reboot"),
     Failing("gpu.presence.driver", "handle-lost",
             call("nvmlDeviceGetHandleByIndex_v2", 15, 2), "is lost",
-            action="reset_gpu"),
+            action="reboot"),
     Failing("gpu.presence.driver", "calls-say-lost", call("nvmlDeviceGet*Temperature*", 15, 5),
-            "0000:ab:00.0", action="reset_gpu"),
+            "0000:ab:00.0", action="reboot"),
+    Failing("gpu.presence.driver", "power-cable", call("nvmlDeviceGetEccMode", 8, 1),
+            "power cable", action="inspect"),
+    Failing("gpu.presence.driver", "interrupt", call("nvmlDeviceGetEccMode", 11, 1),
+            "interrupt", action="reboot"),
+    Failing("gpu.presence.driver", "one-address-twice", address(3, "0000:1b:00.0"),
+            "one address to several GPUs: 0000:1b:00.0", action="reboot"),
+    Failing("gpu.presence.driver", "another-address", address(3, "0000:ee:00.0"),
+            "not on the bus: 0000:ee:00.0", action="reboot"),
     Failing("gpu.presence.driver", "reset-required", call("nvmlDeviceGetEccMode", 16, 1),
             "must be reset", action="reset_gpu"),
     Failing("gpu.presence.driver", "gone-everywhere", cut_short, "7 GPUs"),
@@ -122,6 +137,9 @@ FAILING = (
             action="reboot"),
     Failing("gpu.presence.driver", "no-library", lambda n: setattr(n, "nvml", "/none.so"),
             "cannot open", action="reboot"),
+    Failing("gpu.switches", "one-less", gpu(switches__0__on_bus=False), "3: 0000:06:00.0",
+            action="inspect"),
+    Failing("gpu.switches", "declared", declare("gpus", switches=6), "4: 0000:05:00.0"),
     Failing("gpu.identity", "another-model", gpu(gpus__2__name="NVIDIA H100 PCIe"), "PCIe"),
     Failing("gpu.identity", "less-memory", gpu(gpus__2__memory__total=42949672960), "40960 MiB"),
     Failing("gpu.identity", "stranger", declare("gpus", uuids=["GPU-0"]), "not declared"),
@@ -134,6 +152,8 @@ FAILING = (
             "nouveau"),
     Failing("gpu.driver.modules", "no-uvm", file("proc/modules", "nvidia 1 0 - Live 0x0\n"),
             "nvidia_uvm"),
+    Failing("gpu.driver.modules", "no-device-file", gpu(gpus__3__device_node=False),
+            "/dev/nvidia3 of 0000:4e:00.0"),
     Failing("gpu.recovery", "reset", gpu(gpus__4__recovery_action=1), "reset of the GPU",
             action="reset_gpu"),
     Failing("gpu.recovery", "reboot", gpu(gpus__4__recovery_action=2), "restart of the node",
@@ -239,6 +259,8 @@ FAILING = (
             "not there"),
     Failing("container.cdi", "seven", file("var/run/cdi/nvidia.yaml", specification(gpus=7)),
             "the devices"),
+    Failing("container.cdi", "cut", file("var/run/cdi/nvidia.yaml",
+            specification().split("    mounts:")[0]), "no library of the driver"),
     Failing("container.toolkit", "old",
             command("nvidia-ctk", "NVIDIA Container Toolkit CLI version 1.17.8"), "1.17.8"),
     Failing("container.gpu", "no-device", lambda n: n.files.update(
@@ -264,7 +286,8 @@ FAILING = (
     Failing("host.memory", "module", declare("memory", mib=4128768), "of 4128768"),
     Failing("host.memory", "pages", declare("memory", hugepages=64), "huge pages"),
     Failing("host.memory", "bad-page", file("proc/meminfo", "MemTotal: 2113929216 kB\n"
-            "MemAvailable: 2000000000 kB\nHardwareCorrupted: 4 kB\n"), "out of use"),
+            "MemAvailable: 2000000000 kB\nSwapTotal: 0 kB\nHugePages_Total: 0\n"
+            "HardwareCorrupted: 4 kB\n"), "out of use"),
     Failing("host.edac", "uncorrected", file(f"{_EDAC}/ue_count", "1"), "1 uncorrected"),
     Failing("host.edac", "often", file(f"{_EDAC}/ce_count", "3"), "997 corrected",
             file(f"{_EDAC}/ce_count", "1000")),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from provision.health import children, state
+from provision.health import children, expect, state
 from provision.health.audit import Options, audit
 from provision.health.checks.all import checks
 from provision.health.children import Probe
@@ -26,7 +26,9 @@ from provision.rehearsal.gpu.state import Fault
 from tests.unit.health_support import Recorded, one, recorded
 
 pytestmark = pytest.mark.slow
-GPU_CHECKS = ("gpu.", "log.xid", "log.sxid")
+ALIVE = ("gpu.presence.pci", "gpu.switches", "gpu.driver.agreement", "gpu.driver.version",
+         "gpu.driver.modules", "gpu.pcie.aer")  # fmt: skip
+"""Checks of GPUs that ask the kernel and not the GPU."""
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +72,91 @@ def test_no_gpu_check_passes_when_every_call_fails(node, code):
     node.strike(Fault(id="planted", call="nvmlDevice*", answer=code))
     node.lay()
     passed = [f.check for f in node.audit("gpu.").findings if f.status == PASS]
-    # These are not about the calls that fail.
-    assert passed == ["gpu.presence.pci", "gpu.driver.agreement", "gpu.driver.version",
-                      "gpu.driver.modules", "gpu.pcie.aer"]  # fmt: skip
+    assert sorted(passed) == sorted(ALIVE)
+
+
+def test_a_gpu_that_answers_no_question_is_not_present(node):
+    node.strike(Fault(id="a", call="nvmlDeviceGet[!HP]*", gpu=3, answer=999),
+                Fault(id="b", call="nvmlDeviceGetP[!c]*", gpu=3, answer=999),
+                Fault(id="c", call="nvmlDeviceGetPcie*", gpu=3, answer=999),
+                Fault(id="d", call="field:*", gpu=3, answer=999))  # fmt: skip
+    node.lay()
+    finding = one(node.audit("gpu.presence.driver"), "gpu.presence.driver")
+    assert (finding.status, "0000:4e:00.0 answers no question" in finding.seen) == (UNKNOWN, True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"gpus.3.enumerated": False}, {"gpus.3.enumerated": False, "gpus.3.on_bus": False}]
+)
+def test_what_nobody_could_ask_a_gpu_is_unknown(node, change):
+    node.gpu(change)
+    node.lay()
+    result = node.audit("gpu.")
+    unasked = [f for f in result.findings if f.check not in ALIVE and f.status == PASS]
+    assert [f.check for f in unasked] == []
+    assert "does not show" in one(result, "gpu.power").seen
+
+
+def test_a_gpu_whose_handle_fails_is_unknown_to_the_other_checks(node):
+    node.strike(Fault(id="a", call="nvmlDeviceGetHandleByIndex*", gpu=3, answer=15))
+    node.lay()
+    result = node.audit("gpu.power", "gpu.vbios", "gpu.pages", "gpu.presence.driver")
+    statuses = {f.check: f.status for f in result.findings}
+    assert statuses == {"gpu.presence.driver": FAIL, "gpu.power": UNKNOWN, "gpu.vbios": UNKNOWN,
+                        "gpu.pages": NOT_APPLICABLE}  # fmt: skip
+
+
+def test_a_handle_that_is_refused_says_nothing_of_the_gpu(node):
+    finding = struck(node, "gpu.presence.driver", call="nvmlDeviceGetHandleByIndex*", gpu=3,
+                     answer=4)  # fmt: skip
+    assert (finding.status, "permission denied" in finding.seen) == (UNKNOWN, True)
+
+
+@pytest.mark.parametrize("code", [4, 999])
+def test_gpus_that_cannot_be_counted_are_unknown(node, code):
+    node.strike(Fault(id="a", call="nvmlDeviceGetCount*", answer=code))
+    node.lay()
+    result = node.audit("gpu.presence.driver", "gpu.power")
+    assert {f.status for f in result.findings} == {UNKNOWN}
+    assert all(f"nvmlDeviceGetCount: NVML {code}:" in f.seen for f in result.findings)
+
+
+@pytest.mark.parametrize("how", [{"answer": 999}, {"hang": "sleep"}, {"signal": 11}])
+def test_a_library_that_does_not_come_to_its_end_is_unknown(node, how):
+    node.strike(Fault(id="a", call="nvmlShutdown", **how))
+    node.lay()
+    result = node.audit("gpu.presence.driver", "gpu.power", patience=0.2)
+    assert one_status(result, "gpu.presence.driver") == UNKNOWN
+    assert one_status(result, "gpu.power") == PASS
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_links_that_cannot_be_asked_are_unknown(node, code):
+    finding = struck(node, "gpu.nvlink.state", call="nvmlDeviceGetNvLinkState", gpu=2, answer=code)
+    assert (finding.status, f"NVML {code}:" in finding.seen) == (UNKNOWN, True)
+
+
+def test_link_counters_that_are_not_all_there_are_unknown(node):
+    node.strike(Fault(id="a", call="nvmlDeviceGetNvLinkErrorCounter", gpu=2, answer=3),
+                Fault(id="b", call="field:161", gpu=2, answer=999))  # fmt: skip
+    node.lay()
+    finding = one(node.audit("gpu.nvlink.errors"), "gpu.nvlink.errors")
+    assert (finding.status, "field 161 of link 0: NVML 999" in finding.seen) == (UNKNOWN, True)
+
+
+def test_a_uuid_that_is_cut_is_unknown(node):
+    finding = struck(node, "gpu.identity", call="nvmlDeviceGetUUID", gpu=3, truncate=7)
+    assert (finding.status, "not a whole UUID" in finding.seen) == (UNKNOWN, True)
+
+
+def test_an_address_that_is_no_text_is_that_gpus(node):
+    node.strike(Fault(id="a", call="nvmlDeviceGetPciInfo*", gpu=3, bytes="fffe80"))
+    node.lay()
+    result = node.audit("gpu.presence.driver", "gpu.power")
+    assert (one_status(result, "gpu.presence.driver"), one_status(result, "gpu.power")) == (
+        FAIL, UNKNOWN,
+    )  # fmt: skip
+    assert "address is no text" in one(result, "gpu.presence.driver").seen
 
 
 def test_not_supported_is_not_applicable_only_where_the_model_says_so(node):
@@ -195,6 +279,12 @@ def test_a_missing_or_empty_source_never_passes(node, name, check):
         ("modinfo", "!exit 1", "gpu.driver.agreement"),
         ("nvidia-ctk", "no version here", "container.toolkit"),
         ("systemctl show", "", "host.services"),
+        (
+            "systemctl show",
+            "Id=chronyd.service\nLoadState=loaded\nActiveState=active\n",
+            "host.services",
+        ),
+        ("modinfo", "", "gpu.driver.agreement"),
         ("systemctl list-units", "!exit 1", "host.units"),
     ],
 )
@@ -218,6 +308,47 @@ def test_lost_lines_make_the_log_unknown(node):
     node.log.append("systemd-journald[1]: Missed 12 kernel messages")
     node.lay()
     assert one(node.audit("log.xid"), "log.xid").status == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ("!cat; exit 0", PASS),
+        ("!cat; echo 'Failed to iterate: Bad message' >&2; exit 1", UNKNOWN),
+        ("!cat; kill -9 $$", UNKNOWN),
+        ('!case "$*" in *" -n "*) cat;; *) exit 1;; esac', PASS),
+        ('!case "$*" in *" -n "*) cat;; *) echo \'Bad message\' >&2; exit 1;; esac', UNKNOWN),
+    ],
+)
+def test_a_journal_that_ends_early_is_unknown(node, told, status):
+    line = json.dumps({"MESSAGE": "Linux version", "__CURSOR": "c"})
+    node.commands["journalctl"] = told.replace("cat", f"echo '{line}'")
+    node.lay()
+    options = Options(root=node.root, state=node.root / "@state", only=("log.xid",))
+    result = audit(checks(), PROBES, expect.read(json.dumps(node.expected)), options)
+    finding = one(result, "log.xid")
+    assert (finding.status, finding.seen) == (status, finding.seen)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "check"),
+    [
+        ("proc/meminfo", "MemTotal: 2113929216 kB\nMemAvailable: 2000000000 kB\n", "host.memory"),
+        ("proc/meminfo", "MemTotal: 2113929216 kB\nMemAvailable: 2000000000 kB\nSwapTotal: 0 kB\n",
+         "host.memory"),
+        ("sys/bus/pci/devices/0000:1b:00.0/aer_dev_fatal", "Undefined 0\nDLP 0\n",
+         "gpu.pcie.aer"),
+        ("sys/bus/pci/devices/0000:1b:00.0/aer_dev_fatal", "Undefined 0\nDLP 0\n", "gpu.switches"),
+        ("proc/driver/nvidia/gpus/0000:1b:00.0/information", "Model: \t x\n",
+         "gpu.driver.modules"),
+        ("proc/4242/maps", "", "container.gpu"),
+    ],
+)  # fmt: skip
+def test_a_file_that_ends_early_never_passes(node, name, text, check):
+    node.files[name] = text
+    node.lay()
+    finding = one(node.audit(check), check)
+    assert (finding.status, finding.seen) == (UNKNOWN, finding.seen)
 
 
 def test_a_file_that_is_too_long_is_not_cut_silently(node):

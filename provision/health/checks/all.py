@@ -10,6 +10,7 @@ from provision.health.words import Check
 NAMES = (
     "gpu_presence_pci",
     "gpu_presence_driver",
+    "gpu_switches",
     "gpu_identity",
     "gpu_driver_agreement",
     "gpu_driver_version",

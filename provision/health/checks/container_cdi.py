@@ -24,6 +24,8 @@ def judge(case: Case) -> Outcome:
             f"{told['file']} names what is not there: {listed(told['absent'], 4)}", expected
         )
     running = str(case.part("driver.loaded")["version"])
+    if not told["versions"]:
+        return fails(f"{told['file']} names no library of the driver", expected)
     other = [v for v in told["versions"] if v != running]
     if other:
         return fails(

@@ -41,7 +41,8 @@ def _one(case: Case, unit: str, running: str) -> Part:
     old = [v for v in told["libraries"] if v != running]
     if old:
         return Part(unit, FAIL, f"it holds libraries of {', '.join(old)}; the driver is {running}")
-    return Part(unit, PASS, f"{counted(len(told['nodes']), 'GPU')}, libraries of {running}")
+    held = f"libraries of {running}" if told["libraries"] else "no library of the driver in use"
+    return Part(unit, PASS, f"{counted(len(told['nodes']), 'GPU')}, {held}")
 
 
 CHECK = Check(

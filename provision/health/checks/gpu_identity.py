@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from provision.health.case import Case, Gpu
 from provision.health.data_files import model_of
-from provision.health.words import Check, NotMeant, Outcome
+from provision.health.words import Check, NotMeant, Outcome, Unseen
+
+_UUID = re.compile(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def judge(case: Case) -> Outcome:
@@ -21,8 +25,11 @@ def judge(case: Case) -> Outcome:
     def one(gpu: Gpu) -> tuple[bool, str]:
         name, mib = str(gpu.read("name")), int(gpu.read("memory")) >> 20
         right = not wanted or name == wanted or (model is not None and model_of(name) == model)
-        known = not uuids or gpu.read("uuid") in uuids
-        stranger = "" if known else f", {gpu.read('uuid')} is not declared"
+        uuid = str(gpu.read("uuid"))
+        if not _UUID.fullmatch(uuid):
+            raise Unseen(f"nvmlDeviceGetUUID: {uuid!r} is not a whole UUID", "truncated")
+        known = not uuids or uuid in uuids
+        stranger = "" if known else f", {uuid} is not declared"
         # The driver keeps a little for itself, and how much changes with its version.
         return right and known and mib >= least * 0.98, f"{name} with {mib} MiB{stranger}"
 

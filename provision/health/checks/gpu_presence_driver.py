@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from provision.health.case import Case
-from provision.health.words import Check, Outcome, Unseen, counted, fails, holds
+from provision.health.words import ACTIONS, Check, Outcome, Unseen, counted, fails, holds
+
+_ACTIONS = {
+    "8": "inspect", "11": "reboot", "14": "inspect", "15": "reboot", "16": "reset_gpu",
+    "28": "reboot",
+}  # fmt: skip
+"""What the codes of NVML that name a broken GPU ask for."""
+_PASSING = {4, 10, 27}
+"""Codes of a handle that say nothing of the GPU: no permission, a timeout, not ready yet."""
 
 
 def judge(case: Case) -> Outcome:
@@ -13,22 +23,29 @@ def judge(case: Case) -> Outcome:
     expected = f"{counted(wanted, 'GPU')} that answer"
     try:
         case.part("nvml.init")
+        case.part("nvml.count")
     except Unseen as error:
-        if error.kind in ("missing", "mismatch", "gone"):
+        if error.kind in ("missing", "mismatch", "gone", "hang", "crash"):
             return fails(f"the driver shows no GPU: {error}", expected, action="reboot")
         raise
     shown = case.part("nvml.gpus")
     broken = [f"GPU {g['index']}: {g['reason']}" for g in shown if g["code"]]
     usable = [g["bus"] for g in shown if not g["code"]]
-    lost = _silent(case, usable)
+    bad = broken + _silent(case, usable)
     missing = sorted(_on_bus(case) - set(usable))
-    if broken or lost:
-        return fails("; ".join(broken + lost), expected, action="reset_gpu")
+    if broken == bad and {g["code"] for g in shown if g["code"]} & _PASSING:
+        raise Unseen("; ".join(bad))
+    if bad:
+        return fails("; ".join(bad), expected, action=max(map(_action, bad), key=ACTIONS.index))
+    strange = _strange(case, usable)
+    if strange:
+        return fails(strange, expected, action="reboot")
     if len(usable) < wanted and missing:
         text = f"on the bus, but not shown by the driver: {', '.join(missing)}"
         return fails(text, expected, action="reboot")
     if len(usable) != wanted:
         return fails(f"{counted(len(usable), 'GPU')}: {', '.join(usable)}", expected)
+    _heard(case, usable)
     return holds(f"{counted(len(usable), 'GPU')}: {', '.join(usable)}", expected)
 
 
@@ -49,6 +66,44 @@ def _silent(case: Case, usable: list[str]) -> list[str]:
     return found
 
 
+def _action(reason: str) -> str:
+    """What a reason asks for.
+
+    The driver gives up a GPU that is lost until the node restarts; what hangs or crashes in the
+    driver is not reset through the same driver.
+    """
+    code = re.search(r"NVML (\d+):", reason)
+    return _ACTIONS.get(code[1], "reset_gpu") if code else "reboot"
+
+
+def _strange(case: Case, usable: list[str]) -> str:
+    """What is wrong with the addresses that the driver gives; empty when nothing is."""
+    twice = sorted({bus for bus in usable if usable.count(bus) > 1})
+    if twice:
+        return f"the driver gives one address to several GPUs: {', '.join(twice)}"
+    bus = _on_bus(case)
+    strangers = sorted(set(usable) - bus)
+    if strangers and len(bus) >= len(usable):
+        return f"the driver shows GPUs that are not on the bus: {', '.join(strangers)}"
+    return ""
+
+
+def _heard(case: Case, usable: list[str]) -> None:
+    """Go on only when every GPU answered something, and the library came to its end.
+
+    Raises:
+        Unseen: one answered no question at all, or the library stopped half way.
+    """
+    for bus in usable:
+        if not any(True for _ in case.sight.below(f"gpu.{bus}.")):
+            told = [v for k, v in case.sight.missing.items() if k.startswith(f"gpu.{bus}.")]
+            kind, reason = told[0] if told else ("not_looked", "nobody asked")
+            raise Unseen(f"{bus} answers no question: {reason}", kind)
+    for run in case.sight.runs:
+        if run.name == case.sight.owners.get("nvml") and run.status != "ended":
+            raise Unseen(run.reason, run.status)
+
+
 def _on_bus(case: Case) -> set[str]:
     try:
         return {str(g["bus"]) for g in case.part("pci.gpus")}
@@ -63,11 +118,12 @@ CHECK = Check(
     " answer with the declaration and with the PCI bus.",
     why="NVML counts GPUs whose handle then fails: a job that gets one of them dies, and a"
     " scheduler that believes the count keeps sending jobs.",
-    signal="nvmlDeviceGetCount, nvmlDeviceGetHandleByIndex, codes 14, 15, 16, 28 of any call",
+    signal="nvmlDeviceGetCount, nvmlDeviceGetHandleByIndex, codes 8, 11, 14, 15, 16 and 28 of any"
+    " call",
     severity="critical",
     action="reset_gpu",
-    advice="drain the node, then reset the GPU that the evidence names; restart the node where"
-    " the reset fails",
+    advice="drain the node; reset the GPU that the evidence names where it asks for that, else"
+    " restart the node; look at power cable or board where the evidence names them",
     clears="as many GPUs as are declared answer",
     judge=judge,
     needs=("nvml", "gpu", "pci.gpus"),

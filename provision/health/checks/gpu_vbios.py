@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from provision.health.case import Case, same
-from provision.health.words import Check, Outcome
+from provision.health.words import PASS, Check, Outcome, together
 
 
 def judge(case: Case) -> Outcome:
     """Compare the versions with each other, or with those declared."""
     values = {gpu.bus: str(gpu.read("vbios")) for gpu in case.gpus()}
-    return same(values, case.expected.gpus.get("vbios"), "VBIOS")
+    outcome = same(values, case.expected.gpus.get("vbios"), "VBIOS")
+    left = case.unasked()
+    if outcome.status == PASS and left:
+        return together([*outcome.parts, *left], outcome.expected, outcome.seen)
+    return outcome
 
 
 CHECK = Check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provision.health.case import Case
-from provision.health.words import Check, Limit, Outcome, decide
+from provision.health.words import Check, Limit, Outcome, Unseen, decide
 
 
 def judge(case: Case) -> Outcome:
@@ -15,8 +15,11 @@ def judge(case: Case) -> Outcome:
     slack = case.limit("host.memory.slack")
     if "mib" in wanted and total < wanted["mib"] * (1 - slack / 100):
         bad.append(f"{total} MiB of {wanted['mib']}")
-    if "hugepages" in wanted and told.get("HugePages_Total", 0) != wanted["hugepages"]:
-        bad.append(f"{told.get('HugePages_Total', 0)} huge pages of {wanted['hugepages']}")
+    if "hugepages" in wanted:
+        if "HugePages_Total" not in told:
+            raise Unseen("/proc/meminfo does not say how many huge pages there are", "truncated")
+        if told["HugePages_Total"] != wanted["hugepages"]:
+            bad.append(f"{told['HugePages_Total']} huge pages of {wanted['hugepages']}")
     if wanted.get("swap") is False and told.get("SwapTotal", 0):
         bad.append(f"{told['SwapTotal'] >> 10} MiB of swap, none is declared")
     if told.get("HardwareCorrupted", 0):

@@ -12,6 +12,7 @@ import mmap
 import shutil
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,15 @@ class Failed(Exception):
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
         self.kind, self.reason = kind, reason
+
+
+class Ended(Failed):
+    """A command ended with an error after what it had said; `said` is its complaint."""
+
+    def __init__(self, name: str, status: int, said: str) -> None:
+        last = f": {said.splitlines()[-1][:200]}" if said else ""
+        super().__init__("truncated", f"{name} ended with {status}{last}")
+        self.said = said
 
 
 class Progress:
@@ -191,24 +201,37 @@ class Ask:
     def stream(self, argv: Sequence[str]) -> Iterator[Iterator[str]]:
         """The lines of a command that may say much, as they come; it ends with the block.
 
+        Whoever reads to the last line is told when the command failed before its own end.
+
         Raises:
-            Failed: the command is not there.
+            Failed: the command is not there, or ended with an error.
         """
         program, environment = self._program(argv[0])
-        process = subprocess.Popen(
-            [program, *argv[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        assert process.stdout is not None
-        try:
-            yield (line.decode("utf-8", "replace") for line in process.stdout)
-        finally:
-            process.stdout.close()
-            process.kill()
-            process.wait()
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                [program, *argv[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+            )
+            assert process.stdout is not None
+
+            def lines() -> Iterator[str]:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    yield line.decode("utf-8", "replace")
+                if process.wait():
+                    errors.seek(0)
+                    said = errors.read(2000).decode("utf-8", "replace").strip()
+                    raise Ended(argv[0], process.returncode, said)
+
+            try:
+                yield lines()
+            finally:
+                process.stdout.close()
+                process.kill()
+                process.wait()
 
     def _program(self, name: str) -> tuple[str, dict[str, str]]:
         """Where a command lies, and the environment that it gets."""

@@ -95,6 +95,8 @@ def _unit(ask: Ask, unit: str) -> dict[str, Any]:
             if error.kind == "no_permission":
                 raise
             continue  # it ended meanwhile
+        if not maps:
+            continue  # it has no memory of its own any more: it is ending
         nodes |= seen
         looked += 1
         libraries |= {f"{m[2]} {m[3] or ''}".strip() for m in _LIBRARY.finditer(maps)}

@@ -7,7 +7,8 @@ import re
 from provision.health.probes.ask import Ask, Failed
 
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)?)")
-MODULES = ("nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nvidia_peermem", "nouveau")
+_MINOR = re.compile(r"(?m)^Device Minor:\s*(\d+)")
+GPUS = "/proc/driver/nvidia/gpus"
 
 
 def look(ask: Ask) -> None:
@@ -17,6 +18,7 @@ def look(ask: Ask) -> None:
     ask.see("driver.modules", lambda: _modules(ask))
     ask.see("driver.disk", lambda: _on_disk(ask))
     ask.see("driver.nodes", lambda: [n for n in ask.names("/dev") if n.startswith("nvidia")])
+    ask.see("driver.minors", lambda: _minors(ask))
 
 
 def _loaded(ask: Ask) -> dict[str, object]:
@@ -41,4 +43,18 @@ def _modules(ask: Ask) -> dict[str, str]:
 
 def _on_disk(ask: Ask) -> str:
     release = ask.text("/proc/sys/kernel/osrelease")
-    return ask.run(["modinfo", "-k", release, "-F", "version", "nvidia"]).strip()
+    version = ask.run(["modinfo", "-k", release, "-F", "version", "nvidia"]).strip()
+    if not version:
+        raise Failed("truncated", f"modinfo says no version of the module for {release}")
+    return version
+
+
+def _minors(ask: Ask) -> dict[str, int]:
+    """The number of each GPU's device file, by bus, as the kernel module says it."""
+    found = {}
+    for bus in ask.names(GPUS):
+        match = _MINOR.search(ask.text(f"{GPUS}/{bus}/information"))
+        if match is None:
+            raise Failed("truncated", f"{GPUS}/{bus}/information does not say the device's number")
+        found[bus] = int(match[1])
+    return found

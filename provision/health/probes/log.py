@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from provision.health.probes.ask import Ask, Failed
+from provision.health.probes.ask import Ask, Ended, Failed
 
 XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F]{4,8}:[0-9a-fA-F:.]+)\): (\d+)(?:, ?(.*))?")
 SXID = re.compile(
@@ -95,7 +95,7 @@ def _lines(ask: Ask, cursor: str) -> Iterator[tuple[str, float, str]]:
     argv = [*base, "--output-fields=MESSAGE", *after, "-g", GREP, "--case-sensitive=yes"]
     try:
         with ask.stream(argv) as lines:
-            first = next(lines, None)
+            first = _first(lines)
             if first is None:
                 # Nothing matched, or it cannot look: only a line of any kind proves that it can.
                 _prove(ask, base)
@@ -103,6 +103,16 @@ def _lines(ask: Ask, cursor: str) -> Iterator[tuple[str, float, str]]:
             yield from _entries(itertools.chain([first], lines))
     except Failed as error:
         raise Failed(error.kind, f"the kernel's journal: {error.reason}") from error
+
+
+def _first(lines: Iterator[str]) -> str | None:
+    """The first line, or None. That nothing matches may be an error, but one without a word."""
+    try:
+        return next(lines, None)
+    except Ended as error:
+        if error.said:
+            raise
+        return None
 
 
 def _prove(ask: Ask, base: list[str]) -> None:

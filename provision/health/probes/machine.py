@@ -46,6 +46,9 @@ def _memory(ask: Ask) -> dict[str, int]:
         key, _, value = line.partition(":")
         found[key] = int(value.split()[0])
     wanted = ("MemTotal", "MemAvailable", "SwapTotal", "HugePages_Total", "HardwareCorrupted")
+    lost = [key for key in wanted[:3] if key not in found]
+    if lost:  # every kernel has them, so the file was cut
+        raise Failed("truncated", f"/proc/meminfo does not say {', '.join(lost)}")
     return {key: found[key] for key in wanted if key in found}
 
 

@@ -22,7 +22,7 @@ CODES = {
     8: ("gone", "the GPU gets too little power: a power cable is missing or loose"),
     9: ("missing", "the kernel driver is not loaded"),
     10: ("timeout", "the driver's own timeout ran out"),
-    11: ("error", "the kernel has a problem with the GPU's interrupt"),
+    11: ("gone", "the kernel has a problem with the GPU's interrupt"),
     12: ("missing", "the library libnvidia-ml.so.1 cannot be loaded"),
     13: ("not_supported", "the library does not have this call"),
     14: ("gone", "the GPU's InfoROM is corrupted"),
@@ -44,8 +44,6 @@ CODES = {
     999: ("error", "an unknown error of the driver"),
 }
 """What each NVML return code means to the audit."""
-LOST = (8, 14, 15, 16, 28)
-"""Codes that say that the GPU itself is unusable."""
 MAX_LINKS = 36
 _FIELDS = {
     82: "memory_temperature", 95: "replay_rollovers", 193: "margin_shutdown",
@@ -151,6 +149,9 @@ class Reader:
             told["bus"] = short_bus(_text(self.n.nvmlDeviceGetPciInfo(handle).busId))
         except self.n.NVMLError as error:
             told["code"], told["reason"] = error.value, explain(error.value)[1]
+            return told
+        except UnicodeDecodeError as error:
+            told["code"], told["reason"] = -1, f"its bus address is no text: {error.reason}"
             return told
         handles[told["bus"]] = handle
         return told
@@ -263,7 +264,7 @@ class Reader:
                     after_last = error.value in (
                         self.n.NVML_ERROR_INVALID_ARGUMENT, self.n.NVML_ERROR_NOT_SUPPORTED,
                     )  # fmt: skip
-                    if after_last:
+                    if after_last and found:
                         break
                     raise
             return found
@@ -285,13 +286,13 @@ class Reader:
             except self.n.NVMLError as error:
                 if explain(error.value)[0] != "not_supported":
                     raise
-        if found:
+        if {"replay", "recovery"} <= set(found):
             return found
         for value in self.n.nvmlDeviceGetFieldValues(handle, [(f, link) for f in _LINK_FIELDS]):
-            if not value.nvmlReturn:
-                found[_LINK_FIELDS[value.fieldId]] = int(field_value(value))
-        if not found:
-            raise Failed("not_supported", "no error counter of NVLink is supported")
+            if value.nvmlReturn:
+                kind, words = explain(value.nvmlReturn)
+                raise Failed(kind, f"field {value.fieldId} of link {link}: {words}")
+            found[_LINK_FIELDS[value.fieldId]] = int(field_value(value))
         return found
 
     def _fabric(self, bus: str, handle: Any) -> None:

@@ -23,8 +23,13 @@ def look(ask: Ask) -> None:
         found.extend(_device(ask, bus) for bus in ask.names(DEVICES) if _nvidia(ask, bus))
         return [d for d in found if d["class"][:6] in _GPU_CLASSES]
 
-    ask.see("pci.gpus", all_of_them)
-    ask.see("pci.switches", lambda: [d for d in found if d["class"][:6] == _BRIDGE])
+    def switches() -> list[dict[str, Any]]:
+        if seen is None:
+            raise Failed("not_looked", f"{DEVICES} could not be read to its end")
+        return [d for d in found if d["class"][:6] == _BRIDGE]
+
+    seen = ask.see("pci.gpus", all_of_them)
+    ask.see("pci.switches", switches)
 
 
 def _nvidia(ask: Ask, bus: str) -> bool:
@@ -60,7 +65,9 @@ def _aer(ask: Ask, name: str) -> dict[str, int] | None:
         return None
     pairs = (line.rsplit(None, 1) for line in text.splitlines() if line.strip())
     counts = {key: int(value) for key, value in pairs}
-    total = counts.pop(f"TOTAL_ERR_{name.rsplit('_', 1)[-1].upper().replace('CORRECTABLE', 'COR')}",
-                       None)  # fmt: skip
+    kind = name.rsplit("_", 1)[-1].upper().replace("CORRECTABLE", "COR")
+    total = counts.pop(f"TOTAL_ERR_{kind}", None)
+    if total is None:  # the kernel writes it last
+        raise Failed("truncated", f"{name} ends before its sum")
     told = {k: v for k, v in counts.items() if v and not k.startswith("TOTAL")}
-    return {**told, "total": sum(counts.values()) if total is None else total}
+    return {**told, "total": total}

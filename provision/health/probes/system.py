@@ -31,7 +31,10 @@ def _services(ask: Ask, units: list[str]) -> dict[str, dict[str, str]]:
     told = ask.run(["systemctl", "show", "--no-pager", "-p", ",".join(_UNIT_PARTS), "--", *units])
     found = {}
     # One block a unit, in the order asked; a block's Id may be another name of the unit.
-    for unit, block in zip(units, told.strip().split("\n\n")):
+    blocks = told.strip().split("\n\n")
+    if len(blocks) != len(units):
+        raise Failed("truncated", f"systemctl spoke of {len(blocks)} units, not of {len(units)}")
+    for unit, block in zip(units, blocks):
         found[unit] = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     return found
 

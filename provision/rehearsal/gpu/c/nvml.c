@@ -172,6 +172,15 @@ static ret_t give_text(const struct json *value, char *out, unsigned size, struc
     return OK;
 }
 
+/* A text of a struct, as a fault wants it. */
+static void garble(char *text, size_t room, const struct effect *effect)
+{
+    if (effect->bytes)
+        text[from_hex(effect->bytes, text, room - 1)] = 0;
+    if (effect->truncate >= 0 && (size_t)effect->truncate < strlen(text))
+        text[effect->truncate] = 0;
+}
+
 /* ---- families of calls ------------------------------------------------------------------- */
 
 #define UINT(call, path)                                  \
@@ -561,6 +570,8 @@ API ret_t nvmlDeviceGetPciInfo_v3(dev_t_ dev, struct pci *out)
     ENTER(dev);
     if (!ret)
         ret = out ? give_pci(sim_get(dev->gpu, "pci"), out) : INVALID_ARGUMENT;
+    if (!ret)
+        garble(out->address, sizeof out->address, &effect);
     LEAVE;
 }
 
