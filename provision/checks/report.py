@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import __version__
+from provision.checks.audited import audited
 from provision.checks.scap_pages import rule_book
 from provision.checks.scap_verdict import Mode, judge_by_openscap
 from provision.checks.verify import Examination, examine
@@ -49,7 +50,8 @@ def judge(
 ) -> Verdict:
     """Check every node of `rack`, ask every serving node a question, and give the verdict.
 
-    Where the inventory asks for a profile, OpenSCAP judges the nodes as well.
+    Where the inventory asks for a profile, OpenSCAP judges the nodes as well; where it asks for
+    the audit, that runs on the nodes and its findings are among the others.
 
     Args:
         rack: the nodes to judge, and what is declared for them.
@@ -73,6 +75,7 @@ def judge(
         ssh = SshSettings(known_hosts)
     examined = examine(rack, lock, ssh=ssh, events=events, workdir=workdir, policy=policy)
     findings = [*examined.findings, *smoke(rack, events)]
+    findings += audited(rack, lock, policy or Policy(), ssh=ssh, events=events)
     rules = RuleBook()
     if policy is not None and rack.profile != NONE:
         place = workdir / "openscap"
@@ -89,6 +92,31 @@ def judge(
         started=started,
         inputs={"inventory": rack.sha256, "stack lock": lock_sha256(rack.stack)},
         rules=rules,
+    )
+
+
+def judge_audit(
+    rack: Rack,
+    lock: StackLock,
+    *,
+    run: str,
+    events: EventSink,
+    ssh: SshSettings,
+    policy: Policy,
+) -> Verdict:
+    """The verdict of the nodes' own audits alone; the arguments are those of `judge`.
+
+    Raises:
+        HoldfastError: the audit cannot be packed here.
+    """
+    started = time.time()
+    return verdict_of(
+        rack,
+        Examination(()),
+        audited(rack, lock, policy, ssh=ssh, events=events),
+        run=run,
+        started=started,
+        inputs={"inventory": rack.sha256, "stack lock": lock_sha256(rack.stack)},
     )
 
 

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
     require_secrets(rack)
     require_places(events=args.events)
-    request = Request(rack, "plan", typed_command(), policy=inputs.policy)
+    request = Request(rack, "plan", typed_command(), policy=inputs.policy, lock=inputs.lock)
     with (
         terminating(),
         watching(as_json=args.json, events=args.events, quiet=True) as watch,

@@ -60,19 +60,26 @@ def run(args: argparse.Namespace) -> ExitCode:
             raise same_run(resumed.run)
     require_secrets(rack)
     require_places(events=args.events, report=args.report)
-    request = Request(rack, "up", typed_command(), args.break_lock, resumed, policy=inputs.policy)
+    request = Request(
+        rack, "up", typed_command(), args.break_lock, resumed, inputs.policy, inputs.lock
+    )
     with (
         terminating(),
         watching(as_json=args.json, events=args.events) as watch,
         Session(request, watch.sink) as session,
     ):
-        report = up(session, inputs.lock, _judge(inputs), lambda plan: _show(watch, plan))
-    shown = _reports(report, args.report)
-    if args.json:
+        report = up(session, inputs.lock, _judge(inputs), lambda plan: show_plan(watch, plan))
+    return tell_end(report, watch, as_json=args.json, also=args.report)
+
+
+def tell_end(report: Report, watch: Watch, *, as_json: bool, also: Path | None) -> ExitCode:
+    """Write the verdict's files, `also` into another folder, and say how the run ended."""
+    shown = _reports(report, also)
+    if as_json:
         print_document(document(report))
     elif watch.shown != "events":
         _tell(report, shown)
-    if not args.json:
+    if not as_json:
         print_problems(report.problems)
     return report.exit_code
 
@@ -103,7 +110,8 @@ def _judge(inputs: Inputs) -> Judge:
     return verdict
 
 
-def _show(watch: Watch, plan: Plan) -> None:
+def show_plan(watch: Watch, plan: Plan) -> None:
+    """Show a plan before it is applied."""
     watch.say(render(plan, bold=watch.shown == "table" and coloured(sys.stdout)))
 
 

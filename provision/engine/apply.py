@@ -23,6 +23,8 @@ RESTART_AFTER = (("base", "gpu_driver"), ("hardening",))
 last of each group. What base and the GPU driver bring takes one restart together."""
 
 RESTART_GROUP = "holdfast_restart_first"
+RESTART_PLAYS = ("engine_restart_hosts", "engine_restart_again_hosts")
+"""The variables that say on which nodes it is looked whether a restart is asked for."""
 NOBODY = "all,!all"
 """A host pattern that fits no node, without a warning."""
 
@@ -67,13 +69,24 @@ class Applier:
     """Applies phases for one run."""
 
     def __init__(
-        self, ansible: Ansible, restarter: Restarter, sink: EventSink, holding: Holding
+        self,
+        ansible: Ansible,
+        restarter: Restarter,
+        sink: EventSink,
+        holding: Holding,
+        only: Sequence[str] = (),
     ) -> None:
         self.ansible = ansible
         self.restarter = restarter
         self.sink = sink
         self.holding = holding
+        self.only = tuple(only)
         self.phases = phases_of(playbook("site"))
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The phases that this run applies."""
+        return tuple(p for p in self.phases if not self.only or p in self.only)
 
     def wave(self, todo: Mapping[str, Sequence[str]]) -> dict[str, NodeResult]:
         """Apply to each node the phases that it still needs.
@@ -156,14 +169,18 @@ class Applier:
             playbook("wave"),
             recorder.take,
             limit=names,
-            variables=self.holding.variables()
-            | hosts_of(self.phases, left, again=self.restarter.rack.profile != NONE),
+            variables=self.holding.variables() | self._hosts(left),
         )
         recorder.finish()
         if outcome.interrupted:
             raise KeyboardInterrupt
         _check_started(outcome, recorder)
         return outcome, recorder.nodes
+
+    def _hosts(self, left: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        found = hosts_of(self.phases, left, again=self.restarter.rack.profile != NONE)
+        # A restart that something else asked for waits for a run of all phases.
+        return found | (dict.fromkeys(RESTART_PLAYS, NOBODY) if self.only else {})
 
 
 def phases_of(site: Path) -> tuple[str, ...]:
@@ -195,7 +212,7 @@ def hosts_of(
         found[f"engine_{name}"] = {
             p: f"{wanted[p]}{stays}" if p in piece and wanted[p] else NOBODY for p in phases
         }
-    for number, name in enumerate(("engine_restart_hosts", "engine_restart_again_hosts"), 1):
+    for number, name in enumerate(RESTART_PLAYS, 1):
         later = [p for piece in pieces(phases)[number:] for p in piece]
         goes_on = ",".join(n for n, todo in left.items() if any(p in later for p in todo))
         found[name] = f"{goes_on},!{RESTART_GROUP}" if goes_on else NOBODY
@@ -211,6 +228,13 @@ def pieces(phases: Sequence[str]) -> list[tuple[str, ...]]:
         found.append(rest[:end])
         rest = rest[end:]
     return [*found, rest]
+
+
+def only_hosts(phases: Sequence[str], only: Sequence[str]) -> dict[str, Any]:
+    """The host patterns that leave every phase out but `only`; nothing where there are none."""
+    if not only:
+        return {}
+    return {"engine_phase_hosts": {p: "all" if p in only else NOBODY for p in phases}}
 
 
 def emit_node_end(sink: EventSink, node: str, result: NodeResult) -> None:

@@ -103,6 +103,11 @@ class RunFolder:
         return self.path / "controls"
 
     @property
+    def audit(self) -> Path:
+        """The audit as it is brought to nodes, and what each of them is told."""
+        return self.path / "audit"
+
+    @property
     def plan(self) -> Path:
         """What was found to change."""
         return self.path / "plan.json"

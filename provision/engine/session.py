@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from provision import __version__
+from provision.checks.audit_program import program
 from provision.core.events import Event, EventSink, FileSink, ListSink, Tee
 from provision.core.locks import FileLock, Held
 from provision.core.paths import playbook, state_home
 from provision.core.problems import HoldfastError, Problem, fail
-from provision.engine import controls, journal
+from provision.engine import audit, controls, journal
 from provision.engine.ansible import Ansible, Tail, socket_folder
 from provision.engine.apply import phases_of
 from provision.engine.environment import Place
@@ -36,12 +37,13 @@ from provision.policy.load import Policy
 from provision.rack.model import Rack
 from provision.rack.ssh import SshSettings, write_known_hosts
 from provision.supply.lock import lock_sha256
+from provision.supply.model import StackLock
 
 LEFTOVER_WAIT_S = 20.0
 """How long an ansible process of a killed run may take to end by itself."""
 
 MAX_FORKS = 50
-WRITERS = ("up", "restore")
+WRITERS = ("up", "restore", "audit-install")
 """Verbs that change nodes, of which one at a time works on a rack."""
 
 
@@ -51,7 +53,8 @@ class Request:
 
     `rack` holds the chosen nodes only; `command` is the command line as it was typed;
     `takeover` names the one run whose node locks may be replaced; `resume` is the run to
-    continue; `policy` is what the rack's profile is made of.
+    continue; `policy` is what the rack's profile is made of, `lock` what its nodes are; `phases`
+    are the only ones to plan and apply, all where there are none.
     """
 
     rack: Rack
@@ -60,6 +63,8 @@ class Request:
     takeover: str | None = None
     resume: RunFolder | None = None
     policy: Policy = field(default_factory=Policy)
+    lock: StackLock | None = None
+    phases: tuple[str, ...] = ()
 
 
 class Session:
@@ -121,9 +126,7 @@ class Session:
             forks=min(MAX_FORKS, max(1, len(request.rack.nodes))),
             secrets=_secret_variables(request.rack),
             patience=max((node.patience for node in request.rack.nodes), default=1),
-            variables=controls.variables(
-                controls.write_controls(request.rack, request.policy, self.folder.controls)
-            ),
+            variables=self._rendered(),
         )
         self.ansible = Ansible(place, started=self._process_started)
         self.shared_ssh = SshSettings(self.folder.known_hosts, control_dir=place.sockets)
@@ -132,13 +135,22 @@ class Session:
             "verb": request.verb,
             "rack": request.rack.name,
             "nodes": [node.name for node in request.rack.nodes],
-            "phases": list(phases_of(playbook("site"))),
+            "phases": list(request.phases or phases_of(playbook("site"))),
             "resumed": request.resume is not None,
         }
         self.sink.emit(Event("run.start", data=data, durable=True))
         own = ProcessId.of(os.getpid())
         if own is not None:
             self._process_started("holdfast", own)
+
+    def _rendered(self) -> dict[str, Any]:
+        """What playbooks are told of what was rendered for them."""
+        rack, policy = self.request.rack, self.request.policy
+        files = controls.write_controls(rack, policy, self.folder.controls)
+        told = controls.variables(files)
+        if self.request.lock is not None:
+            told |= audit.write_audit(rack, self.request.lock, policy, self.folder.audit)
+        return told
 
     def __exit__(
         self,
@@ -233,7 +245,11 @@ def inputs_of(request: Request) -> dict[str, str]:
     rack = request.rack
     found = {"inventory": rack.sha256, "stack_lock": lock_sha256(rack.stack)}
     wanted = controls.digest(rack, request.policy)
-    return found if wanted is None else {**found, "controls": wanted}
+    if wanted is not None:
+        found["controls"] = wanted
+    if request.lock is not None and any(node.audited for node in rack.nodes):
+        found["audit_program"] = program().sha256
+    return found
 
 
 def versions() -> dict[str, str]:

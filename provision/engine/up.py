@@ -19,7 +19,14 @@ from provision.core.paths import playbook
 from provision.core.problems import HoldfastError, Problem, fail
 from provision.engine import plan as plans
 from provision.engine import waves
-from provision.engine.apply import Applier, Holding, NodeResult, emit_node_end
+from provision.engine.apply import (
+    Applier,
+    Holding,
+    NodeResult,
+    emit_node_end,
+    only_hosts,
+    phases_of,
+)
 from provision.engine.journal import RunState
 from provision.engine.plan import Plan
 from provision.engine.preflight import Preflight, asked_of, preflight
@@ -200,7 +207,11 @@ def _plan(session: Session, rack: Rack, report: Report) -> None:
     kept = ListSink()
     recorder = Recorder(Tee([session.sink, kept]), check=True)
     names = [node.name for node in rack.nodes]
-    outcome = session.ansible.run("plan", playbook("site"), recorder.take, limit=names, check=True)
+    site, only = playbook("site"), session.request.phases
+    told = only_hosts(phases_of(site), only)
+    outcome = session.ansible.run(
+        "plan", site, recorder.take, limit=names, variables=told, check=True
+    )
     recorder.finish()
     if outcome.interrupted:
         raise KeyboardInterrupt
@@ -211,7 +222,7 @@ def _plan(session: Session, rack: Rack, report: Report) -> None:
             + outcome.last_words(),
             hint=f"the whole log is {outcome.log}",
         )
-    due = report.preflight.restarts() if report.preflight else {}
+    due = report.preflight.restarts() if report.preflight and not only else {}
     report.plan = plans.build(names, kept.seen, due)
     text = json.dumps(report.plan.to_json(), indent=1, ensure_ascii=False)
     write_whole(session.folder.plan, text + "\n", mode=0o600)
@@ -227,14 +238,16 @@ def _apply(session: Session, report: Report, before: RunState) -> bool:
     holding = Holding(
         session.record, session.request.takeover, resume=session.request.resume is not None
     )
-    applier = Applier(session.ansible, _restarter(session), session.sink, holding)
+    applier = Applier(
+        session.ansible, _restarter(session), session.sink, holding, session.request.phases
+    )
     here = {node.name for node in rack.nodes}
     changing = [n for n in report.plan.changing if n in here and n not in report.results]
     for name in sorted(here - set(changing) - set(report.results)):
         _note(session, report, name, NodeResult(True, None, "nothing to change"))
     session.stage("apply")
     for wave in waves.split(changing, rack.waves.sizes):
-        todo = _todo(wave.nodes, applier.phases, before)
+        todo = _todo(wave.nodes, applier.wanted, before)
         for node in wave.nodes:
             if node not in todo:
                 _note(session, report, node, NodeResult(True, None, "finished before"))

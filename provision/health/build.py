@@ -34,8 +34,17 @@ def build(target: Path, locked: str | None = None) -> None:
         CannotBuild: nvidia-ml-py is not installed, or not in the locked version.
         OSError: `target` cannot be written.
     """
-    target.write_bytes(_SHEBANG + packed(contents(locked)))
+    target.write_bytes(program(locked))
     target.chmod(0o755)
+
+
+def program(locked: str | None = None) -> bytes:
+    """The bytes of the file; see `build`.
+
+    Raises:
+        CannotBuild: nvidia-ml-py is not installed, or not in the locked version.
+    """
+    return _SHEBANG + packed(contents(locked))
 
 
 def contents(locked: str | None = None) -> dict[str, bytes]:

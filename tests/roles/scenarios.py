@@ -31,11 +31,12 @@ PHASES = (
     "hardening",
     "model_store",
     "inference",
+    "health_audit",
     "access",
     "audit_trail",
 )
 """What a node goes through, in order."""
-NEED_GPUS = {"gpu_driver", "gpu_fabric", "gpu_mig", "cuda", "dcgm"}
+NEED_GPUS = {"gpu_driver", "gpu_fabric", "gpu_mig", "cuda", "dcgm", "health_audit"}
 SECONDS = 600
 
 

@@ -45,6 +45,7 @@ def test_the_roles_of_this_release_are_there():
         "hardening",
         "model_store",
         "inference",
+        "health_audit",
         "access",
         "audit_trail",
     }
@@ -138,6 +139,7 @@ def test_the_playbook_has_one_play_for_each_phase_in_order():
         "hardening",
         "model_store",
         "inference",
+        "health_audit",
         "access",
         "audit_trail",
     ]
@@ -148,7 +150,7 @@ def test_the_playbook_has_one_play_for_each_phase_in_order():
 
 
 def role_of(play: dict) -> str:
-    """The one role of a play; those of a profile or of GPUs are included: one task skips them."""
+    """The one role of a play; some are included, so that one task skips them."""
     if "roles" in play:
         return next(entry["role"] for entry in play["roles"])
     task = play["tasks"][0]
@@ -157,6 +159,8 @@ def role_of(play: dict) -> str:
     assert {
         "profile_role": "holdfast_profile | default('none') != 'none'",
         "gpu_role": "holdfast_hardware.gpus is defined",
+        "audit_role": "holdfast_hardware.gpus is defined"
+        " or (holdfast_audit | default({})).enabled is defined",
     }[name] == task["when"]
     return role
 
@@ -176,14 +180,15 @@ def included(play: dict) -> str:
     return play["tasks"][0]["ansible.builtin.include_tasks"]["file"] if "tasks" in play else ""
 
 
-def test_a_second_run_costs_at_most_41_tasks_and_a_profile_16_more():
+def test_a_second_run_costs_at_most_42_tasks_and_a_profile_16_more():
     plays = load(COLLECTION / "playbooks/site.yml")
     profile = [play for play in plays if included(play) == "tasks/profile.yml"]
     gpus = [play for play in plays if included(play) == "tasks/gpu.yml"]
+    audit = [play for play in plays if included(play) == "tasks/audit.yml"]
     own = [play for play in plays if "roles" in play]
-    assert len(profile) + len(gpus) + len(own) == len(plays)
+    assert len(profile) + len(gpus) + len(audit) + len(own) == len(plays)
     # Each play that is not for a node is one task that is skipped there.
-    assert sum(map(tasks_of, own)) + len(profile) + len(gpus) <= 41
+    assert sum(map(tasks_of, own)) + len(profile) + len(gpus) + len(audit) <= 42
     assert sum(map(tasks_of, profile)) - len(profile) <= 16
     assert sum(map(tasks_of, gpus)) - len(gpus) <= 36
 

@@ -11,25 +11,28 @@ from provision.health.words import Check, NotMeant, Outcome
 def judge(case: Case) -> Outcome:
     """Compare mode and instances with the declaration."""
     declared = case.expected.gpus
-    wanted = bool(declared.get("mig_enabled", bool(declared.get("mig"))))
     layouts = declared.get("mig") or []
-    order = {gpu.bus: index for index, gpu in enumerate(case.gpus())}
+    some = bool(declared.get("mig_enabled", bool(layouts)))
+    case.need_gpus()
+    order = {g["bus"]: int(g["index"]) for g in case.part("nvml.gpus")}
 
     def one(gpu: Gpu) -> tuple[bool, str]:
+        layout = sorted(layouts[order.get(gpu.bus, 0) % len(layouts)]) if layouts else []
+        # Some GPUs may be divided and others whole; without layouts the mode is all there is.
+        wanted = some and bool(layout or not layouts)
         current, pending = (bool(x) for x in _mode(gpu, wanted))
         word = "on" if current else "off"
         if current != pending:
             word += f", {'on' if pending else 'off'} after a reset"
         if not (current == pending == wanted):
             return False, f"MIG {word}"
-        if not (wanted and layouts):
+        if not layout:
             return True, f"MIG {word}"
-        layout = sorted(layouts[order[gpu.bus] % len(layouts)])
         found = sorted(gpu.read("mig_devices"))
         return found == layout, f"MIG {word}: {', '.join(found) or 'no instance'}"
 
     return case.each_gpu(
-        one, f"MIG {'on' if wanted else 'off'}" + (": as declared" if layouts else "")
+        one, f"MIG {'on' if some else 'off'}" + (": as declared" if layouts else "")
     )
 
 

@@ -1,0 +1,48 @@
+"""`holdfast audit`: the audit that looks at nodes again and again."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from provision.core.exitcodes import ExitCode
+
+
+@dataclass(frozen=True)
+class Action:
+    """A word after `holdfast audit`: its module, and what its help says.
+
+    The module offers `configure(parser)` and `run(args)`, as a verb's does.
+    """
+
+    module: str
+    help: str
+    description: str
+
+
+ACTIONS: dict[str, Action] = {
+    "install": Action(
+        "provision.cli.audit.install",
+        "bring the audit to nodes and let a timer run it",
+        "Bring the audit to nodes and let a timer run it: the one phase of `holdfast up` that does"
+        " so, with its plan, its waves and its locks. At the end each audit runs once.",
+    ),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the actions."""
+    words = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, action in ACTIONS.items():
+        child = words.add_parser(name, help=action.help, description=action.description)
+        importlib.import_module(action.module).configure(child)
+
+
+def run(args: argparse.Namespace) -> ExitCode:
+    """Do what the action says."""
+    work: Callable[[argparse.Namespace], ExitCode] = importlib.import_module(
+        ACTIONS[args.action].module
+    ).run
+    return work(args)
