@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from provision.health import render
-from provision.health.audit import Options, audit
+from provision.health import ended, render
+from provision.health.audit import Options, audit, boot_id
 from provision.health.checks.all import checks
 from provision.health.expect import Expected, read_file
 from provision.health.places import Mistake
 from provision.health.probes.all import PROBES
+from provision.health.slurm import cli as slurm
 from provision.health.state import Busy, write_whole
 from provision.health.words import PASS, SEVERITIES
 
@@ -33,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="holdfast-health",
         description="Look at this GPU node's health: what fails, what to do, what clears it.",
-        epilog="Exit codes: 0 nothing fails, 1 something fails or is unknown, 2 bad input,"
+        epilog="`holdfast-health slurm --help` tells of the adapters for Slurm."
+        " Exit codes: 0 nothing fails, 1 something fails or is unknown, 2 bad input,"
         " 3 could not run, 130 interrupted. --format nagios has Nagios' own: 0, 1, 2, 3.",
     )
     add = made.add_argument
@@ -68,9 +70,10 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--max-age",
         type=float,
-        default=900.0,
+        default=render.MAX_AGE_S,
         metavar="S",
-        help="--from: an older result is not believed (default: %(default)g s)",
+        help="a result of this age does not count any more, for --from and in --textfile"
+        " (default: %(default)g s)",
     )
     add(
         "--least",
@@ -110,7 +113,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    asked = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["slurm"]:
+        return slurm.main(words[1:])
+    if words[:1] == ["ended"]:
+        return _ended(words[1:])
+    asked = parser().parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(asked)
@@ -122,6 +130,18 @@ def main(argv: list[str] | None = None) -> int:
         return _refuse(asked, INTERRUPTED, ["interrupted"])
 
 
+def _ended(words: list[str]) -> int:
+    """For systemd: note how an audit ended."""
+    made = _Parser(prog="holdfast-health ended", description="Note how an audit ended.")
+    made.add_argument("--state", type=Path, required=True, metavar="DIR")
+    try:
+        ended.note(made.parse_args(words).state)
+    except OSError as error:
+        sys.stderr.write(f"holdfast-health: {error}\n")
+        return NOT_RUN
+    return OK
+
+
 def _run(asked: argparse.Namespace) -> int:
     if asked.list:
         return _list(asked.format)
@@ -131,7 +151,7 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.out:
         write_whole(asked.out, json.dumps(result) + "\n")
     if asked.textfile:
-        write_whole(asked.textfile, render.as_textfile(result))
+        write_whole(asked.textfile, render.as_textfile(result, asked.max_age))
     return _show(asked, result)
 
 
@@ -156,13 +176,21 @@ def _looked(asked: argparse.Namespace) -> dict[str, Any]:
 def _kept(asked: argparse.Namespace) -> dict[str, Any]:
     try:
         result = json.loads(asked.kept.read_text(encoding="utf-8"))
-        old = render.stale(result, asked.max_age)
+        old = render.stale(result, asked.max_age) or _earlier(asked, result)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OSError(f"{asked.kept}: there is no result of an earlier audit: {error}") from error
     if old:
-        raise OSError(f"{asked.kept}: {old}")
+        cut = ended.last_failure(asked.kept.parent)
+        raise OSError(f"{asked.kept}: {old}" + (f"; {cut}" if cut else ""))
     found: dict[str, Any] = result
     return found
+
+
+def _earlier(asked: argparse.Namespace, result: dict[str, Any]) -> str:
+    """Why a result is not about this start of this node; a person may look at any."""
+    if asked.format in ("nagios", "slurm") and result["boot"] != boot_id(asked.root):
+        return "the last audit was before the node's last start"
+    return ""
 
 
 def _show(asked: argparse.Namespace, result: dict[str, Any]) -> int:
@@ -175,7 +203,7 @@ def _show(asked: argparse.Namespace, result: dict[str, Any]) -> int:
         text = render.as_reason(result, asked.least) + "\n"
         status = FINDINGS if render.gating(result, asked.least) else OK
     elif asked.format == "prometheus":
-        text = render.as_textfile(result)
+        text = render.as_textfile(result, asked.max_age)
     else:
         text = render.as_text(result, everything=asked.all)
     sys.stdout.write(text)

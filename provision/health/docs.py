@@ -9,7 +9,7 @@ from provision.health.words import Check, Limit
 
 FOLDER = "docs/reference/audit"
 _NAMES = {"gpu": "GPUs", "log": "The kernel's log", "container": "Containers", "net": "Network",
-          "host": "The host", "security": "Security"}  # fmt: skip
+          "host": "The host", "scheduler": "The scheduler", "security": "Security"}  # fmt: skip
 _KINDS = {
     "hardware": "gates",
     "decides": "gates when the line says Fatal",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.health.places import Mistake, Placed
-from provision.health.words import NotMeant
+from provision.health.words import SEVERITIES, NotMeant
 
 SCHEMA = "holdfast.health.expect/1"
 
@@ -64,6 +64,14 @@ _SECURITY = _thing(
     sysctl={"type": "object", "additionalProperties": _TEXT},
     files={"type": "object", "additionalProperties": _TEXT},
 )
+_SLURM = _thing(
+    ("drain",),
+    drain=_TRUTH,
+    partition=_TEXT,
+    max_percent=_whole(1, 100),
+    max_nodes=_whole(1, 100_000),
+    least={"type": "string", "enum": list(SEVERITIES)},
+)
 SHAPE = _thing(
     ("schema", "node", "gpus"),
     schema={"type": "string", "enum": [SCHEMA]},
@@ -81,6 +89,7 @@ SHAPE = _thing(
     services=_TEXTS,
     containers=_thing(cdi=_TRUTH, toolkit=_TEXT, gpu_units=_TEXTS),
     security=_SECURITY,
+    slurm=_SLURM,
     limits={"type": "object", "additionalProperties": {"type": "number"}},
 )
 """The declaration as a JSON schema; only the words used here are understood by `read`."""

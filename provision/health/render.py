@@ -13,6 +13,7 @@ TAG = "holdfast:"
 NAGIOS = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 METRICS = {
     "last_run_timestamp_seconds": "When the last audit ended; an old one is stale.",
+    "valid_until_timestamp_seconds": "When the last audit's result stops to count.",
     "duration_seconds": "How long the last audit took.",
     "cpu_seconds": "Processor time of the last audit.",
     "healthy": "1 when nothing fails and everything was seen.",
@@ -96,8 +97,19 @@ def as_nagios(result: dict[str, Any]) -> tuple[str, int]:
     return f"HOLDFAST {word.upper()} - {said} | {numbers}\n", NAGIOS[word]
 
 
-def samples(result: dict[str, Any]) -> dict[str, list[tuple[str, float]]]:
-    """A result as numbers: for each of `METRICS` its samples, each with its labels."""
+MAX_AGE_S = 900.0
+"""Three runs of the timer as it ships: one may be late, one may be lost."""
+
+
+def samples(
+    result: dict[str, Any], max_age: float = MAX_AGE_S
+) -> dict[str, list[tuple[str, float]]]:
+    """A result as numbers: for each of `METRICS` its samples, each with its labels.
+
+    Args:
+        result: the result document.
+        max_age: seconds after which it does not count any more.
+    """
     node, counts = f'node="{_label(result["node"])}"', result["counts"]
     checks = [
         f'check="{_label(f["check"])}",status="{f["status"]}",severity="{f["severity"]}",'
@@ -106,6 +118,7 @@ def samples(result: dict[str, Any]) -> dict[str, list[tuple[str, float]]]:
     ]
     return {
         "last_run_timestamp_seconds": [(node, result["ended"])],
+        "valid_until_timestamp_seconds": [(node, result["ended"] + max_age)],
         "duration_seconds": [(node, result["ended"] - result["started"])],
         "cpu_seconds": [(node, result["cost"]["cpu_s"])],
         "healthy": [(node, result["status"] == PASS)],
@@ -115,10 +128,10 @@ def samples(result: dict[str, Any]) -> dict[str, list[tuple[str, float]]]:
     }
 
 
-def as_textfile(result: dict[str, Any]) -> str:
+def as_textfile(result: dict[str, Any], max_age: float = MAX_AGE_S) -> str:
     """For Prometheus' textfile collector."""
     lines = []
-    for name, found in samples(result).items():
+    for name, found in samples(result, max_age).items():
         lines.append(f"# HELP holdfast_audit_{name} {METRICS[name]}")
         lines.append(f"# TYPE holdfast_audit_{name} gauge")
         for labels, value in found:

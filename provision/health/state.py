@@ -20,6 +20,7 @@ from typing import Any
 SCHEMA = "holdfast.health.state/1"
 NAME = "state.json"
 _LOCK = "lock"
+_ABANDONED_S = 600.0
 
 
 class Busy(Exception):
@@ -69,7 +70,16 @@ def alone(folder: Path | None) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"{os.getpid()}\n")
         stream.flush()
+        _sweep(folder)
         yield
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left: the beginnings of files that never got their name."""
+    for path in folder.glob(".*.????????"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink()
 
 
 @dataclass

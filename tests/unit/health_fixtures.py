@@ -6,9 +6,12 @@ what the evidence has to name.
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from provision.health.slurm.record import Record
 from provision.rehearsal.gpu import models
 from provision.rehearsal.gpu.state import Fault
 from tests.unit.health_support import DRIVER, SECURE_BOOT, SXID, UNIT, XID, Recorded, specification
@@ -106,12 +109,26 @@ def partitioned(profiles: list[str]) -> Change:
     return change
 
 
+def adapter(outcome: str, age: float = 60, uptime: float = 86400) -> Change:
+    """Ask for drains, and let Slurm's adapter have run."""
+
+    def change(node: Recorded) -> None:
+        node.expected["slurm"] = {"drain": True}
+        kept = Record(ran=time.time() - age, outcome=outcome, said=f"it is {outcome}")
+        node.files["var/lib/holdfast/health/slurm.json"] = json.dumps(kept.to_json())
+        node.files["proc/uptime"] = f"{uptime} 1.0"
+
+    return change
+
+
 def cut_short(node: Recorded) -> None:
     """Take a GPU off the bus and from the driver."""
     node.gpu({"gpus.7.on_bus": False, "gpus.7.enumerated": False})
 
 
 FAILING = (
+    Failing("scheduler.slurm", "breaker", adapter("tripped"), "it is tripped", action="inspect"),
+    Failing("scheduler.slurm", "not-called", adapter("well", 1000), "slurmd does not call it"),
     Failing("gpu.presence.pci", "off-the-bus", gpu(gpus__3__on_bus=False), "7 GPUs"),
     Failing("gpu.presence.pci", "another-address", declare("gpus", buses=["0000:ff:00.0"]),
             "0000:ff:00.0"),
@@ -339,6 +356,7 @@ FAILING = (
 )  # fmt: skip
 
 PASSING: dict[str, Change] = {
+    "scheduler.slurm": adapter("well"),
     "gpu.pages": older_gpus,
     "gpu.mig": partitioned(_MIG),
 }

@@ -17,7 +17,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from provision.health import build, cli, docs, expect, render
+from provision.health import build, cli, docs, ended, expect, render
 from provision.health.audit import Options, audit
 from provision.health.checks.all import checks
 from provision.health.codes import table
@@ -26,6 +26,7 @@ from provision.health.limits import Limits, lint
 from provision.health.places import Mistake, Placed
 from provision.health.probes.all import PROBES
 from provision.health.probes.log import GREP, PATTERNS, note
+from provision.health.state import alone
 from provision.health.words import (
     ACTIONS,
     FAIL,
@@ -93,7 +94,7 @@ def test_one_file_runs_alone(node, packed, python, tmp_path):
     assert (done.stderr, done.returncode) == ("", 0)
     result = json.loads(done.stdout)
     jsonschema.validate(result, SCHEMA)
-    assert result["counts"][PASS] == len(checks()) - 1
+    assert result["counts"][PASS] == len(checks()) - 2
 
 
 def test_the_file_is_the_same_each_time_and_holds_the_library(packed, tmp_path):
@@ -182,8 +183,14 @@ def test_a_kept_result_is_shown_while_it_is_young(node, tmp_path, capsys):
     node.lay()
     kept = tmp_path / "result.json"
     assert cli.main(arguments(node, "--out", str(kept))) == 0
-    assert cli.main(["--from", str(kept), "--format", "slurm"]) == 0
+    here = ["--root", str(node.root)]
+    assert cli.main(["--from", str(kept), "--format", "slurm", *here]) == 0
     told = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**told, "boot": "another"}))
+    capsys.readouterr()
+    assert cli.main(["--from", str(kept), "--format", "nagios", *here]) == 3
+    assert "UNKNOWN - " in capsys.readouterr().out
+    assert cli.main(["--from", str(kept)]) == 0, "a person may look at any"
     kept.write_text(json.dumps({**told, "ended": time.time() - 3600}))
     capsys.readouterr()
     assert cli.main(["--from", str(kept), "--format", "slurm"]) == 3
@@ -558,7 +565,7 @@ def test_the_units_options_are_the_programs():
     command = re.search(r"ExecStart=((?:.*\\\n)*.*)", service)
     assert command is not None
     words = command[1].replace("\\\n", " ").split()[3:]
-    cli.parser().parse_args(words)
+    cli.parser().parse_args([word for word in words if word != "$OPTIONS"])
     assert "SuccessExitStatus=1" in service
 
 
@@ -569,3 +576,27 @@ def test_every_check_has_its_page():
         assert page.startswith("# "), name
         for link in re.findall(r"\]\(([^)#]+)\)", page):
             assert f"docs/reference/audit/{link}" in made, f"{name} leads to {link}"
+
+
+@pytest.mark.parametrize(("result", "ok"), [("success", 1), ("timeout", 0), ("signal", 0), ("", 0)])
+def test_how_an_audit_ended_is_noted(tmp_path, monkeypatch, result, ok):
+    monkeypatch.setenv("SERVICE_RESULT", result)
+    assert cli.main(["ended", "--state", str(tmp_path)]) == 0
+    text = (tmp_path / ended.TEXTFILE).read_text()
+    assert f'holdfast_audit_last_end_ok{{result="{result}"}} {ok}.000' in text
+    assert [f"holdfast_audit_{name}" in text for name in ended.METRICS] == [True, True]
+    said = ended.last_failure(tmp_path)
+    assert bool(said) is (ok == 0)
+    assert ("cut off" in said) is (result == "timeout")
+    assert cli.main(["ended", "--state", "/none"]) == 3
+
+
+def test_what_a_killed_writer_left_is_swept_away(node, tmp_path):
+    old, young = tmp_path / ".result.json.abcd1234", tmp_path / ".state.json.abcd1234"
+    for path in (old, young):
+        path.write_text("{")
+    os.utime(old, (1, 1))
+    node.lay()
+    with alone(tmp_path):
+        pass
+    assert (old.exists(), young.exists()) == (False, True)

@@ -62,6 +62,7 @@ NAMES = (
     "host_time",
     "host_services",
     "host_units",
+    "scheduler_slurm",
     "security_selinux",
     "security_fips",
     "security_secure_boot",

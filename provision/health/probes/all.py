@@ -11,6 +11,7 @@ from provision.health.probes import (
     network,
     nvml,
     pci,
+    scheduler,
     security,
     storage,
     system,
@@ -25,6 +26,7 @@ PROBES = (
     Probe("machine", ("machine",), machine.look),
     Probe("system", ("system",), system.look, deadline=20.0),
     Probe("containers", ("containers",), containers.look, deadline=20.0),
+    Probe("scheduler", ("scheduler",), scheduler.look),
     Probe("security", ("security",), security.look),
     Probe("storage", ("storage",), storage.look, deadline=15.0, step=5.0),
 )
