@@ -287,6 +287,9 @@ def _limits(node: Node) -> dict[str, float]:
     found: dict[str, float] = {}
     if "max_offset_s" in node.time.model_fields_set:
         found["host.time.milliseconds"] = min(node.time.max_offset_s * 1000, _MOST_OFF_MS)
+    if node.audit.slurm.drain:
+        # A result is believed for three runs of the timer.
+        found["scheduler.slurm.age"] = 180.0 * node.audit.every_minutes
     return found | dict(node.audit.limits)
 
 
