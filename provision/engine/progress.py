@@ -196,7 +196,7 @@ def _headline(state: Progress, now: float) -> Row:
 
 def _stage_row(state: Progress, unicode: bool) -> Row:
     spans: list[Span] = []
-    stages = STAGES if state.verb == "up" else STAGES[:2]
+    stages = STAGES if state.verb in ("up", "audit-install") else STAGES[:2]
     for stage in stages:
         status = state.stages.get(stage, WAITING)
         text, style = _glyph(status, unicode)

@@ -260,7 +260,7 @@ def _apply(session: Session, report: Report, before: RunState) -> bool:
         _unlock_failed(session, applier, results)
         session.sink.emit(Event("wave.end", data={"wave": wave.number, "failed": _failed(report)}))
         if waves.over_budget(_failed(report), budget):
-            _stopped_by_budget(report, budget, changing)
+            _stopped_by_budget(session, report, budget, changing)
             session.stage("apply", "failed")
             return False
     session.stage("apply", "ok" if not _failed(report) else "failed")
@@ -319,7 +319,7 @@ def _stops(plan: Plan) -> list[Problem]:
     ]
 
 
-def _stopped_by_budget(report: Report, budget: int, changing: list[str]) -> None:
+def _stopped_by_budget(session: Session, report: Report, budget: int, changing: list[str]) -> None:
     failed = [n for n, r in report.results.items() if not r.ok]
     untouched = [n for n in changing if n not in report.results]
     left = f"; not touched yet: {', '.join(untouched)}" if untouched else ""
@@ -333,7 +333,7 @@ def _stopped_by_budget(report: Report, budget: int, changing: list[str]) -> None
             "budget",
             f"{len(failed)} nodes failed and {budget} are tolerated, so the run stopped after "
             f"this wave: {', '.join(failed)}{left}",
-            hint=f"mend them, then continue with --resume {report.run}",
+            hint=f"mend them, then continue with `{_resume(session)}`",
         )
     )
 
@@ -359,7 +359,7 @@ def _give_back(session: Session, report: Report) -> dict[str, str]:
                 "still-held",
                 f"the node's lock was not given back: {why}",
                 where=node,
-                hint=f"--resume {report.run} continues; --break-lock {report.run} replaces it",
+                hint=f"`{_resume(session)}` continues; --break-lock {report.run} replaces it",
             )
         )
     return left
@@ -385,7 +385,11 @@ def _unwritable(session: Session, error: OSError) -> HoldfastError:
 
 
 def _resume(session: Session) -> str:
-    return f"holdfast up {session.request.rack.path} --resume {session.record.run}"
+    """The command that goes on where this run ended; a run of some phases is just run again."""
+    rack = session.request.rack.path
+    if session.request.phases:
+        return f"holdfast audit install {rack}"
+    return f"holdfast up {rack} --resume {session.record.run}"
 
 
 def _ended(session: Session, report: Report) -> Report:

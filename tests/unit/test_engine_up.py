@@ -103,6 +103,45 @@ def test_a_second_up_looks_and_applies_nothing(tmp_path, scripted):
     assert report.plan.of("n1").looked == 3
 
 
+def test_a_run_of_some_phases_plans_and_applies_no_others(tmp_path, scripted, monkeypatch):
+    monkeypatch.setattr("provision.engine.up.phases_of", lambda _: PHASES)
+    scripted.drift = {name: {"base": ["install a"]} for name in ("n1", "n2")}
+    scripted.reboots = {"n1": ["something else"]}
+    request = Request(
+        rack(tmp_path), "audit-install", ("holdfast", "audit", "install"), phases=("base",)
+    )
+    sink = ListSink()
+    with Session(request, sink) as session:
+        report = up(session, stack(), Judge())
+    assert report.exit_code is ExitCode.OK, report.problems
+    assert next(e for e in sink.seen if e.kind == "run.start").data["phases"] == ["base"]
+    told = {name: variables for name, _, variables, _ in scripted.calls}
+    nobody = "all,!all"
+    assert told["plan"]["engine_phase_hosts"] == {
+        "repositories": nobody, "base": "all", "time": nobody,
+    }  # fmt: skip
+    wave = told["wave"]
+    assert wave["engine_before"] == {"repositories": nobody, "base": "n2", "time": nobody}
+    # What else asks for a restart waits for an `up`.
+    assert wave["engine_restart_hosts"] == wave["engine_restart_again_hosts"] == nobody
+    assert report.plan.of("n1").restart == ()
+
+
+def test_a_run_of_some_phases_is_not_resumed_but_run_again(tmp_path, scripted, monkeypatch):
+    monkeypatch.setattr("provision.engine.up.phases_of", lambda _: PHASES)
+    scripted.drift = drift("n1", "n2")
+    scripted.errors = {("n1", "base"): "the disk is full"}
+    a_rack = rack(tmp_path)
+    request = Request(a_rack, "audit-install", ("holdfast",), phases=("base",))
+    with Session(request, ListSink()) as session:
+        report = up(session, stack(), Judge())
+    assert report.exit_code is ExitCode.NOT_DONE
+    assert f"holdfast audit install {a_rack.path}" in report.problems[0].hint
+    with pytest.raises(HoldfastError) as refused:
+        run_up(a_rack, resume=find_run(report.run, "lab-a"))
+    assert "audit-install" in str(refused.value)
+
+
 def test_only_nodes_that_change_are_in_waves(tmp_path, scripted):
     scripted.drift = drift("n2")
     run_up(rack(tmp_path))
