@@ -154,7 +154,10 @@ def test_a_device_file_goes_and_comes_back(driven: SimulatedRack) -> None:
 def test_an_xid_is_in_the_kernels_log_of_its_start_alone(driven: SimulatedRack) -> None:
     broken(driven, "xid-48:1")
     lines = [json.loads(line) for line in said(driven, "journalctl -k -o json").splitlines()]
-    assert [line["MESSAGE"].startswith("NVRM: Xid (PCI:0000:29:00): 48, ") for line in lines]
+    banner = f"{models.load(MODEL).driver.version}  Release Build  (simulated)"
+    assert any(line["MESSAGE"].startswith("NVRM: loading NVIDIA UNIX Open") for line in lines)
+    assert any(line["MESSAGE"].endswith(banner) for line in lines)
+    assert lines[-1]["MESSAGE"].startswith("NVRM: Xid (PCI:0000:29:00): 48, ")
     assert {line["_TRANSPORT"] for line in lines} == {"kernel"}
     broken(driven, "none")
     restarted(driven)

@@ -287,3 +287,29 @@ def test_some_gpus_may_be_divided_and_others_whole(tmp_path, monkeypatch, cut, s
     node.expected["gpus"]["mig"] = [halves if index in (0, 2) else [] for index in range(8)]
     node.lay()
     assert one(node.audit("gpu.mig"), "gpu.mig").status == status
+
+
+@pytest.mark.slow
+def test_a_kernel_without_a_list_of_modules_still_shows_them(tmp_path, monkeypatch):
+    node = recorded(tmp_path)
+    monkeypatch.setenv("HOLDFAST_GPUS_STATE", str(node.state_file))
+    node.files["proc/modules"] = None
+    node.lay()
+    assert one(node.audit("gpu.driver.modules"), "gpu.driver.modules").status == PASS
+    node.gpu({"module.others": ["nvidia_modeset"]})
+    node.lay()
+    found = one(node.audit("gpu.driver.modules"), "gpu.driver.modules")
+    assert (found.status, "nvidia_uvm" in found.seen) == (FAIL, True)
+
+
+@pytest.mark.slow
+def test_a_container_is_not_asked_for_its_hosts_module(tmp_path, monkeypatch):
+    node = recorded(tmp_path)
+    monkeypatch.setenv("HOLDFAST_GPUS_STATE", str(node.state_file))
+    node.commands["modinfo"] = "575.57.08\n"
+    node.lay()
+    check = "gpu.driver.agreement"
+    assert one(node.audit(check), check).status == FAIL
+    node.expected["kind"] = "container"
+    node.lay()
+    assert one(node.audit(check), check).status == PASS

@@ -115,6 +115,29 @@ def _journalctl(path, *words):
 
 
 @needs_journalctl
+def test_a_start_has_lines_of_the_kernel_of_its_own(tmp_path):
+    """As the node runs it: the file alone, without what lies beside it."""
+    boot, machine = tmp_path / "boot_id", tmp_path / "machine-id"
+    boot.write_text(f"{uuid.uuid4()}\n")
+    machine.write_text(f"{uuid.uuid4().hex}\n")
+    version = tmp_path / "version"
+    version.write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.1\nGCC\n")
+    text = Path(journal.__file__).read_text()
+    for place, there in ((str(journal.BOOT), boot), ("/etc/machine-id", machine),
+                         (str(journal.DRIVER), version)):  # fmt: skip
+        assert place in text
+        text = text.replace(place, str(there))
+    alone, made = tmp_path / "journal.py", tmp_path / "start.journal"
+    alone.write_text(text)
+    subprocess.run([sys.executable, "-I", alone, made], check=True, cwd=tmp_path)
+    subprocess.run(["journalctl", f"--file={made}", "--verify"], check=True, capture_output=True)
+    found = _journalctl(made, "-k")
+    assert found[0]["MESSAGE"].startswith("Linux version ")
+    assert found[-1]["MESSAGE"] == "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  580.1"
+    assert {line["_BOOT_ID"] for line in found} == {boot.read_text().strip().replace("-", "")}
+
+
+@needs_journalctl
 @pytest.mark.parametrize("count", [1, 2, 5, 300])
 def test_systemd_reads_and_verifies_the_journal(tmp_path, count):
     path, boot, other = tmp_path / "kernel.journal", uuid.uuid4(), uuid.uuid4()

@@ -21,6 +21,8 @@ def judge(case: Case) -> Outcome:
     seen = f"loaded {loaded}, library {library}"
     if library != loaded:
         return fails(seen, expected)
+    if case.expected.kind == "container":
+        return holds(f"{seen}; the module on disk is the host's", expected)
     try:
         disk = str(case.part("driver.disk"))
     except Unseen as error:

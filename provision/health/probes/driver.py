@@ -8,6 +8,7 @@ from provision.health.probes.ask import Ask, Failed
 
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)?)")
 _MINOR = re.compile(r"(?m)^Device Minor:\s*(\d+)")
+MODULES = "/sys/module"
 GPUS = "/proc/driver/nvidia/gpus"
 
 
@@ -32,12 +33,17 @@ def _loaded(ask: Ask) -> dict[str, object]:
 def _modules(ask: Ask) -> dict[str, str]:
     """Loaded modules by name, with the letters of their taint flags."""
     found = {}
-    for line in ask.text("/proc/modules").splitlines():
+    text = ask.maybe("/proc/modules")
+    if not text:
+        # A kernel without this list still shows what is loaded; what is built in has no state.
+        live = [n for n in ask.names(MODULES) if ask.maybe(f"{MODULES}/{n}/initstate")]
+        found = {name: ask.maybe(f"{MODULES}/{name}/taint") for name in live}
+    for line in text.splitlines():
         words = line.split()
         flags = re.search(r"\(([A-Z]+)\)", line)
         found[words[0]] = flags[1] if flags else ""
     if not found:
-        raise Failed("missing", "/proc/modules names no module")
+        raise Failed("missing", f"neither /proc/modules nor {MODULES} names a module")
     return found
 
 

@@ -7,15 +7,21 @@ systemd documents (https://systemd.io/JOURNAL_FILE_FORMAT), without keyed hashes
 
 from __future__ import annotations
 
+import platform
 import struct
+import sys
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 _HEADER = 256
 _HASH_ITEMS = 1024
 _DATA, _FIELD, _ENTRY, _DATA_TABLE, _FIELD_TABLE, _ENTRY_ARRAY = 1, 2, 3, 4, 5, 6
 _OFFLINE = 0
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -169,3 +175,42 @@ def _final(a: int, b: int, c: int) -> tuple[int, int]:
         a, b, c = b, c, a
     # Seven steps turn the three names by one.
     return a, b
+
+
+def said_at_start() -> list[str]:
+    """What a kernel says when it starts, with its driver's banner where it has one."""
+    lines = [f"Linux version {platform.release()} (Holdfast rehearsal)"]
+    if DRIVER.exists():
+        version = DRIVER.read_text().splitlines()[0].partition("NVRM version: ")[2]
+        lines.append("nvidia: loading out-of-tree module taints kernel.")
+        lines.append(f"NVRM: loading {version}")
+    return lines
+
+
+def kernel_fields(text: str, priority: int, boot: uuid.UUID) -> dict[str, str]:
+    """The fields of a line of the kernel."""
+    return {
+        "MESSAGE": text,
+        "PRIORITY": str(priority),
+        "SYSLOG_FACILITY": "0",
+        "SYSLOG_IDENTIFIER": "kernel",
+        "_TRANSPORT": "kernel",
+        "_BOOT_ID": boot.hex,
+    }
+
+
+def note_start(target: Path) -> None:
+    """Write the journal of what the kernel said at this start of the node."""
+    boot = uuid.UUID(BOOT.read_text().strip())
+    machine = uuid.UUID(Path("/etc/machine-id").read_text().strip())
+    now = int(time.time() * 1e6)
+    since = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1e6)
+    lines = [
+        Line(now + number, since + number, boot, kernel_fields(text, 5, boot))
+        for number, text in enumerate(said_at_start())
+    ]
+    target.write_bytes(render(machine, lines))
+
+
+if __name__ == "__main__":
+    note_start(Path(sys.argv[1]))

@@ -18,7 +18,8 @@ from provision.rehearsal.gpu.state import State
 
 PLACE = Path(state.PLACE).parent
 UNIT = "holdfast-simulated-gpus"
-PROGRAM = f"/usr/lib/{UNIT}/show"
+FOLDER = f"/usr/lib/{UNIT}"
+PROGRAM = f"{FOLDER}/show"
 
 _SHOW = f"""\
 #!/bin/sh
@@ -56,6 +57,7 @@ done
 
 kept=/run/log/journal/$(cat /etc/machine-id)
 mkdir -p "$kept"
+[ -e "$kept/{UNIT}-start.journal" ] || python3 -I {FOLDER}/journal.py "$kept/{UNIT}-start.journal"
 ln -sfn "$from/journal/kernel.journal" "$kept/{UNIT}.journal"
 """
 
@@ -106,6 +108,7 @@ def prepare(node: Path, machine: uuid.UUID, shown: State) -> None:
     units = upper / "etc/systemd/system"
     files = {
         upper / PROGRAM.lstrip("/"): _SHOW,
+        upper / FOLDER.lstrip("/") / "journal.py": Path(journal.__file__).read_text(),
         units / f"{UNIT}.service": _SERVICE,
         units / f"{UNIT}.path": _PATH,
     }
@@ -159,14 +162,7 @@ def kernel_lines(shown: State) -> Sequence[journal.Line]:
             realtime_us=int(line.at * 1e6),
             monotonic_us=max(0, int((line.at - started) * 1e6)),
             boot=uuid.UUID(line.boot),
-            fields={
-                "MESSAGE": line.text,
-                "PRIORITY": str(line.priority),
-                "SYSLOG_FACILITY": "0",
-                "SYSLOG_IDENTIFIER": "kernel",
-                "_TRANSPORT": "kernel",
-                "_BOOT_ID": line.boot,
-            },
+            fields=journal.kernel_fields(line.text, line.priority, uuid.UUID(line.boot)),
         )
         for line in sorted(shown.log, key=lambda line: line.at)
         if line.boot is not None
