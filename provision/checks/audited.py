@@ -173,7 +173,7 @@ def judged(pulled: Pulled) -> list[Finding]:
         status = Status.UNKNOWN if pulled.installed else Status.FAIL
         ran = replace(ran, status=status, seen=pulled.problem, action=_ACTION.format(unit=UNIT),
                       clears=_EXPECTED)  # fmt: skip
-        return [ran, *_nothing_of(pulled, _all(), pulled.problem)]
+        return [ran, *_nothing_of(pulled, _all(), f"the finding {RAN} says why")]
     document = pulled.result.document
     versions = ", ".join(f"{k} {v}" for k, v in sorted(document["versions"].items()))
     said = f"{len(document['findings'])} checks, {document['cost']['cpu_s']:g} s of CPU; {versions}"
@@ -198,7 +198,7 @@ def _nothing_of(pulled: Pulled, names: Sequence[str], why: str) -> list[Finding]
             expected=known[name].title,
             seen=f"there is no result: {why}",
             severity=Severity(known[name].severity),
-            action="see the finding audit.ran of this node",
+            action=f"see the finding {RAN} of this node",
             clears=known[name].clears,
         )
         for name in names
