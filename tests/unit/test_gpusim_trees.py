@@ -134,7 +134,17 @@ def test_a_start_has_lines_of_the_kernel_of_its_own(tmp_path):
     found = _journalctl(made, "-k")
     assert found[0]["MESSAGE"].startswith("Linux version ")
     assert found[-1]["MESSAGE"] == "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  580.1"
-    assert {line["_BOOT_ID"] for line in found} == {boot.read_text().strip().replace("-", "")}
+    own = uuid.UUID(boot.read_text().strip())
+    assert {line["_BOOT_ID"] for line in found} == {own.hex}
+    # What the driver says later comes later, though its file counts from 1 again.
+    later = int(found[-1]["__REALTIME_TIMESTAMP"]) + 10**6, 10**15
+    fields = journal.kernel_fields("NVRM: Xid", 3, own)
+    beside = journal.render(
+        uuid.UUID(machine.read_text().strip()), [journal.Line(*later, own, fields)]
+    )
+    (tmp_path / "kernel.journal").write_bytes(beside)
+    both = _journalctl(tmp_path / "*.journal", "-k", f"--after-cursor={found[-1]['__CURSOR']}")
+    assert [line["MESSAGE"] for line in both] == ["NVRM: Xid"]
 
 
 @needs_journalctl

@@ -34,14 +34,19 @@ class Line:
     fields: dict[str, str]
 
 
-def render(machine: uuid.UUID, lines: Sequence[Line]) -> bytes:
-    """A whole journal file with these lines, oldest first."""
-    return _Writer(machine).render(lines)
+def render(machine: uuid.UUID, lines: Sequence[Line], name: str = "holdfast-simulated") -> bytes:
+    """A whole journal file with these lines, oldest first.
+
+    Files of one name count their lines together: journalctl puts those in order by number, and only
+    those of different names by time.
+    """
+    return _Writer(machine, name).render(lines)
 
 
 @dataclass
 class _Writer:
     machine: uuid.UUID
+    name: str
     out: bytearray = field(default_factory=lambda: bytearray(_HEADER))
     data: dict[bytes, int] = field(default_factory=dict)
     names: dict[bytes, int] = field(default_factory=dict)
@@ -119,7 +124,7 @@ class _Writer:
         return self._object(_ENTRY_ARRAY, struct.pack(f"<Q{len(offsets)}Q", 0, *offsets))
 
     def _head(self, lines: Sequence[Line], entries: list[int], array: int) -> None:
-        own = uuid.uuid5(self.machine, "holdfast-simulated").bytes
+        own = uuid.uuid5(self.machine, self.name).bytes
         last = lines[-1] if lines else Line(0, 0, uuid.UUID(int=0), {})
         first_us = lines[0].realtime_us if lines else 0
         tables = self.tables
@@ -209,7 +214,7 @@ def note_start(target: Path) -> None:
         Line(now + number, since + number, boot, kernel_fields(text, 5, boot))
         for number, text in enumerate(said_at_start())
     ]
-    target.write_bytes(render(machine, lines))
+    target.write_bytes(render(machine, lines, "holdfast-simulated-start"))
 
 
 if __name__ == "__main__":
