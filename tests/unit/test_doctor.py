@@ -83,10 +83,16 @@ def test_distribution_family(monkeypatch, release, family):
     assert doctor.distribution_family() == family
 
 
+def test_what_only_tests_need_is_not_asked_for():
+    asked = {need.name for need in doctor.look("debian", lambda _: None)}
+    assert asked & {row[0] for row in doctor.system_needs() if row[1] == "tests"} == set()
+    assert "ssh" in asked
+
+
 def test_table_is_whole():
     rows = list(doctor.system_needs())
     assert len({row[0] for row in rows}) == len(rows)
-    assert {row[1] for row in rows} == {"always", "rehearsal"}
+    assert {row[1] for row in rows} == {"always", "rehearsal", "tests"}
     assert all(all(cell.strip() == cell != "" for cell in row) for row in rows)
 
 

@@ -12,7 +12,7 @@ from provision.health.places import Mistake
 from provision.health.slurm.run import Place, Ran, check, job
 from provision.health.state import Busy
 
-OK, REFUSED, BAD_INPUT, NOT_RUN = 0, 1, 2, 3
+OK, BAD_INPUT, NOT_RUN, REFUSED = 0, 2, 3, 10
 FOLDER = Path("/var/lib/holdfast/health")
 EXPECT = Path("/etc/holdfast/health/expect.json")
 
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         description="Let Slurm know what the last audit of this node found. Drains only where"
         " slurm.drain of the declaration asks for it, and lifts only what it drained itself.",
         epilog="check: 0 healthy, 1 a finding, 2 bad input, 3 nothing was changed because the"
-        " breaker tripped or Slurm's controller did not answer. prolog: 1 refuses the job, and"
+        " breaker tripped or Slurm's controller did not answer. prolog: 10 refuses the job, and"
         " only on a node that is drained. epilog: always 0, since Slurm drains for anything else.",
     )
     made.add_argument("which", choices=("check", "prolog", "epilog"), help="who calls")
@@ -60,5 +60,6 @@ def main(argv: list[str]) -> int:
     if asked.which == "check":
         return ran.status
     # Slurm itself drains a node whose prolog or epilog fails, uncounted and with its own reason.
-    # It leaves alone one that is drained already, so only there may a job be refused.
+    # It leaves alone one that is drained already, so only there may a job be refused. A number of
+    # its own tells the prolog that this was a refusal, and not Python that could not start.
     return REFUSED if asked.which == "prolog" and ran.refuse else OK

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 DEADLINE_S = 12.0
-"""Longer than Slurm's own MessageTimeout of 10 s, so that its message comes before our end;
-three of them fit into the 60 s after which slurmd ends a HealthCheckProgram."""
+"""Longer than Slurm's own MessageTimeout of 10 s, so that its message comes before our end. A
+drain asks four times; slurmd ends a HealthCheckProgram after 60 s."""
 PLACES = "/usr/bin:/usr/local/bin:/opt/slurm/bin:/usr/local/slurm/bin"
 _WHO = re.compile(r"(?P<text>.*) \[(?P<by>[^\[\]@ ]+)@(?P<at>[^\[\]@ ]+)\]", re.DOTALL)
 _OUT = frozenset({"DOWN", "FAIL", "FAILING", "ERROR", "FUTURE"})

@@ -129,8 +129,8 @@ class _Run:
 
     def health_check(self) -> Ran:
         if not self.asked:
-            text = _named(self.ripe) if self.ripe else "nothing that counts fails"
-            return Ran(FINDINGS if self.ripe else OK, f"drains are not asked for: {text}")
+            text = f"{self.me} is not drained{self._although()}: drains are not asked for"
+            return Ran(FINDINGS if self.ripe else OK, text)
         before = self.kept.outcome
         ran = self._with_slurm()
         self.kept.ran, self.kept.said = self.case.now, ran.said
@@ -151,22 +151,27 @@ class _Run:
             self._do(decision)
         except Tripped as error:
             self.kept.outcome = "tripped"
-            stays = f"{self.me} stays in service although {_named(self.ripe)}"
-            return Ran(NOT_RUN, f"BREAKER: {error}. {stays}")
+            return Ran(NOT_RUN, f"BREAKER: {error}. {self.me} stays in service{self._although()}")
         except Unreachable as error:
             self.kept.outcome = "unreachable"
-            text = f"Slurm's controller cannot be asked: {error}. "
+            text = f"Slurm's controller gave no answer to go by: {error}. "
             if self.kept.drain is not None and not self.kept.drain.settled:
                 text += "The drain may have been made; the next run looks, and counts again"
             else:
-                text += "Nothing was changed"
-                text += f" although {_named(self.ripe)}" if self.ripe else ""
+                text += f"Nothing was changed{self._although()}"
             return Ran(NOT_RUN, text)
         self.kept.outcome = decision.outcome
         held = decision.outcome in ("drained", "held")
         well = not held and not self.kept.strikes and self.case.known.result is not None
         refuse = held or (node.drained and bool(self.ripe))
         return Ran(OK if well else FINDINGS, decision.said, refuse)
+
+    def _although(self) -> str:
+        if not self.ripe:
+            return ""
+        first, more = self.ripe[0], len(self.ripe) - 1
+        text = f" although {first['check']} is {first['status']}: {first['seen']}"
+        return f"{text} (and {more} more)" if more else text
 
     def _do(self, decision: Decision) -> None:
         if decision.do == "drain":
@@ -237,13 +242,6 @@ class _Run:
             raise Unreachable("somebody else took the node at the same moment")
         if counted.tripped:
             raise Tripped(str(counted))
-
-
-def _named(ripe: list[dict[str, Any]]) -> str:
-    if not ripe:
-        return "it is drained by us"
-    more = f" (and {len(ripe) - 1} more)" if len(ripe) > 1 else ""
-    return f"{ripe[0]['check']} is {ripe[0]['status']}: {ripe[0]['seen']}{more}"
 
 
 def textfile(kept: Record, node: str) -> str:
