@@ -14,7 +14,7 @@ from provision.checks.declaration import UNIT
 from provision.health import expect
 from provision.policy.judge import selection_of, targets_of
 from provision.policy.load import Policy
-from provision.policy.resolve import NONE, Resolution, resolve
+from provision.policy.resolve import NONE, Resolution, Target, resolve
 from provision.policy.resources import (
     AuditRule,
     CryptoPolicy,
@@ -59,20 +59,36 @@ def platforms(lock: StackLock) -> list[Platform]:
     return sorted(found, key=lambda p: p.name)
 
 
+class Declared:
+    """What is declared for the nodes of a rack; what many of them share is worked out once."""
+
+    def __init__(self, rack: Rack, lock: StackLock, policy: Policy) -> None:
+        self.rack = rack
+        self.lock = lock
+        self.policy = policy
+        self.platforms = platforms(lock)
+        self._resolved: dict[Target, Resolution] = {}
+
+    def of(self, node: Node) -> dict[str, Any]:
+        """What the audit of `node` is told, by the name of each platform that it may have."""
+        return {
+            platform.name: expected(self.lock, node, platform, self.security(node, platform))
+            for platform in self.platforms
+        }
+
+    def security(self, node: Node, platform: Platform) -> Resolution | None:
+        """What the rack's profile comes to on `node`; None without a profile."""
+        target = next((t for t in targets_of(node) if t.release == f"el{platform.el}"), None)
+        if self.rack.profile == NONE or target is None:
+            return None
+        if target not in self._resolved:
+            self._resolved[target] = resolve(self.policy, selection_of(self.rack), target)
+        return self._resolved[target]
+
+
 def expectations(rack: Rack, lock: StackLock, policy: Policy, node: Node) -> dict[str, Any]:
-    """What the audit of `node` is told, by the name of each platform that it may have."""
-    return {
-        platform.name: expected(lock, node, platform, security_of(rack, policy, node, platform))
-        for platform in platforms(lock)
-    }
-
-
-def security_of(rack: Rack, policy: Policy, node: Node, platform: Platform) -> Resolution | None:
-    """What the rack's profile comes to on `node`; None without a profile."""
-    target = next((t for t in targets_of(node) if t.release == f"el{platform.el}"), None)
-    if rack.profile == NONE or target is None:
-        return None
-    return resolve(policy, selection_of(rack), target)
+    """What the audit of one node is told, by platform; `Declared` is for several."""
+    return Declared(rack, lock, policy).of(node)
 
 
 def expected(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from provision.checks import bounded, shipping
-from provision.checks.audit_expected import expectations
+from provision.checks.audit_expected import Declared
 from provision.checks.audit_program import program
 from provision.checks.audit_result import AuditResult, Refused, findings, read
 from provision.checks.declare import Absent, CouldNotLook
@@ -73,8 +73,9 @@ def audited(
     if not nodes:
         return []
     program()  # once, and not by several threads
+    declared = Declared(rack, lock, policy)
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(nodes))) as pool:
-        pulled = list(pool.map(lambda n: fresh(rack, lock, policy, n, ssh=ssh), nodes))
+        pulled = list(pool.map(lambda n: _fresh(declared, n, ssh), nodes))
     found = [finding for one in pulled for finding in judged(one)]
     for finding in found:
         data = {"check": finding.check, "status": finding.status.value}
@@ -83,12 +84,17 @@ def audited(
 
 
 def fresh(rack: Rack, lock: StackLock, policy: Policy, node: Node, *, ssh: SshSettings) -> Pulled:
-    """Let the audit of `node` run now and bring its result; nothing that goes wrong raises.
+    """Let the audit of one node run now and bring its result; nothing that goes wrong raises.
 
     Raises:
         HoldfastError: the audit cannot be packed here.
     """
-    argv = ["ssh", *ssh.arguments(rack, node), node.address]
+    return _fresh(Declared(rack, lock, policy), node, ssh)
+
+
+def _fresh(declared: Declared, node: Node, ssh: SshSettings) -> Pulled:
+    """The same, of a rack of which more nodes are asked."""
+    argv = ["ssh", *ssh.arguments(declared.rack, node), node.address]
     seconds = RUN_S * node.patience
     ask = {
         "unit": UNIT, "program": PROGRAM, "expect": EXPECT, "result": RESULT,
@@ -109,7 +115,7 @@ def fresh(rack: Rack, lock: StackLock, policy: Policy, node: Node, *, ssh: SshSe
         return Answer(done.returncode, done.out.decode("utf-8", "replace"), said)
 
     sight = shipping.look(run, ["audit"], {"audit": ask}, limit, node.patience)
-    return believed(node, sight, expectations(rack, lock, policy, node))
+    return believed(node, sight, declared.of(node))
 
 
 def believed(node: Node, sight: Sight, declared: dict[str, Any]) -> Pulled:

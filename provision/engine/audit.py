@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from provision.checks.audit_expected import expectations
+from provision.checks.audit_expected import Declared
 from provision.checks.audit_program import NAME, program, slurm_files, units
 from provision.core.files import write_whole
 from provision.policy.load import Policy
@@ -31,9 +31,10 @@ def write_audit(rack: Rack, lock: StackLock, policy: Policy, folder: Path) -> di
     told = folder / "expect"
     told.mkdir(mode=0o700, exist_ok=True)
     expect = {}
+    declared = Declared(rack, lock, policy)
     for node in nodes:
         path = told / f"{node.name}.json"
-        write_whole(path, text_of(expectations(rack, lock, policy, node)), mode=0o600)
+        write_whole(path, text_of(declared.of(node)), mode=0o600)
         expect[node.name] = str(path)
     return variables(folder, expect)
 
@@ -42,10 +43,8 @@ def write_files(folder: Path) -> None:
     """Write the program, its units, and a record of what they are."""
     folder.mkdir(mode=0o700, exist_ok=True)
     packed = program()
-    target = folder / NAME
-    if not target.exists() or target.read_bytes() != packed.data:
-        target.write_bytes(packed.data)
-        target.chmod(0o600)
+    # Whole at any moment: under plain ansible several processes may write it.
+    write_whole(folder / NAME, packed.data, mode=0o600)
     for name, text in (units() | slurm_files()).items():
         (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
         write_whole(folder / name, text, mode=0o600)

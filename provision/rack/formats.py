@@ -208,3 +208,10 @@ def share(value: object) -> int | str:
     if isinstance(value, str) and _SHARE.fullmatch(value):
         return value
     raise refuse("bad-value", f"{shown(value)} is neither a number nor a share", "as in 2, or 10%")
+
+
+def truth(value: bool | None) -> bool:
+    """True or false, where leaving it out is something else."""
+    if value is None:
+        raise refuse("wrong-type", "it is true or false, and nothing is neither", "leave it out")
+    return value

@@ -267,7 +267,7 @@ class AuditSlurm(Model):
 class Audit(Model):
     """The audit that looks at a node again and again."""
 
-    enabled: bool | None = Field(
+    enabled: Annotated[bool | None, AfterValidator(formats.truth)] = Field(
         default=None,
         description="Whether the node has it; left out, nodes with GPUs have it.",
     )

@@ -1,8 +1,8 @@
 """Racks of simulated nodes for the journeys.
 
 `rack` is one provisioned rack of two nodes that all journeys of a session share, `lone_rack` one of
-a single node; a journey that changes a node puts it back. `fresh_rack` is a factory for racks of
-bare nodes of a journey's own.
+a single node, `audit_rack` one of a single node with GPUs; a journey that changes a node puts it
+back. `fresh_rack` is a factory for racks of bare nodes of a journey's own.
 """
 
 from __future__ import annotations
@@ -132,6 +132,12 @@ class SimulatedRack:
             assert ran.code == 0, ran.said()
         return ran
 
+    def broken(self, name: str, fault: str) -> None:
+        """Put a fault into a node's simulated GPUs, as a person would, and wait until it shows."""
+        ran = self.holdfast("rehearse", "--fault", fault, "--on", f"{self.rehearsal.name}/{name}")
+        assert ran.code == 0, ran.said()
+        self.ssh(name, "systemctl start holdfast-simulated-gpus.service")
+
     def runs(self) -> list[Path]:
         """The folders of this rack's runs, oldest first."""
         of_rack = f'"rack": "{self.rehearsal.name}"'
@@ -175,6 +181,12 @@ def rack(state_home: Path) -> Iterator[SimulatedRack]:
 def lone_rack(state_home: Path) -> Iterator[SimulatedRack]:
     """One node, rehearsed once, for journeys to which a second node adds nothing."""
     yield from _rehearsed_rack(state_home, "--nodes", "1")
+
+
+@pytest.fixture(scope="session")
+def audit_rack(state_home: Path) -> Iterator[SimulatedRack]:
+    """A node with eight GPUs, rehearsed once; a journey that breaks one makes it whole again."""
+    yield from _rehearsed_rack(state_home, "--nodes", "1", "--gpus", "h100-sxm")
 
 
 def _rehearsed_rack(state_home: Path, *words: str) -> Iterator[SimulatedRack]:

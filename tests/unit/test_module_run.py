@@ -296,6 +296,13 @@ class TestServices:
         assert told.changes == ["start a.service"]
         assert run_module("services", self.arguments(), check=True)["failed"]
 
+    def test_a_unit_that_is_still_to_come_and_not_to_be_started_is_enabled(self, commands):
+        show(commands, load="not-found", active="inactive")
+        arguments = self.arguments(expected=True)
+        del arguments["units"][0]["state"]
+        told = run_module("services", arguments, check=True)
+        assert told.changes == ["enable a.service"]
+
     def test_a_unit_that_does_not_come_up_is_an_error(self, commands):
         show(commands, active="failed")
         done = run_module("services", self.arguments())

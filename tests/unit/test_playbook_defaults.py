@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from provision.core.paths import data_dir, playbook
-from provision.rack.model import Inference
+from provision.rack.model import Audit, Inference
 
 MAPPED = re.compile(r"holdfast_inference\.(?P<field>\w+) \| default\((?P<value>[^)]*)\)")
 
@@ -30,3 +30,17 @@ def test_the_role_alone_has_the_same_defaults() -> None:
     role = yaml.safe_load((Path(data_dir("roles")) / "inference/defaults/main.yml").read_text())
     for field in ("port", "context", "parallel", "max_tokens"):
         assert role[f"inference_{field}"] == _model_default(field), field
+
+
+def test_the_audit_runs_as_often_under_plain_ansible() -> None:
+    text = playbook("site").read_text()
+    usual = re.search(
+        r"holdfast_audit \| default\(\{\}\)\)\.every_minutes \| default\((\d+)\)", text
+    )
+    assert usual is not None
+    assert int(usual[1]) == Audit().every_minutes
+    role = yaml.safe_load((Path(data_dir("roles")) / "health_audit/defaults/main.yml").read_text())
+    assert role["health_audit_every_minutes"] == Audit().every_minutes
+    # Whoever has GPUs has it, where nobody says otherwise.
+    assert "enabled | default(holdfast_hardware.gpus is defined)" in text
+    assert Audit().enabled is None

@@ -194,7 +194,7 @@ def absent(outcome: Outcome, wanted: dict[str, Any]) -> None:
     if wanted["state"] == "stopped" or (wanted["state"] is None and not wanted["enabled"]):
         return
     if outcome.check_mode and wanted["expected"]:
-        outcome.add("start {0}".format(name))
+        outcome.add("{0} {1}".format("start" if wanted["state"] else "enable", name))
         return
     outcome.fail(
         "there is no unit {0}".format(name),
