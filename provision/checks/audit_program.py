@@ -39,7 +39,7 @@ def program() -> Program:
         raise fail(
             "audit-program",
             f"the audit cannot be packed: {error}",
-            hint="install Holdfast with its requirements; `holdfast doctor` says what is missing",
+            hint="install Holdfast again with all that it requires",
         ) from error
 
 
