@@ -267,7 +267,16 @@ def audit_pages() -> dict[str, Callable[[], str]]:
     """docs/reference/audit/: a page for each check of the node audit, and the tables of codes."""
     from provision.health.docs import pages
 
-    return {name: partial(str.__add__, NOTE, text) for name, text in pages().items()}
+    made = pages() | {"docs/reference/audit/fixtures.md": _fixtures()}
+    return {name: partial(str.__add__, NOTE, text) for name, text in made.items()}
+
+
+def _fixtures() -> str:
+    """The table check x fixture, which the tests hold."""
+    sys.path.insert(0, str(ROOT))
+    from tests.unit.health_fixtures import page
+
+    return page()
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -188,6 +188,7 @@ def _look(probes: Sequence[Probe], expected: Expected, options: Options, state: 
             "library": options.library,
             "journal": options.journal,
             "boot": state.boot,
+            "patience": options.patience,
             "kept": state.log if probe.name == "log" else {},
         }
 

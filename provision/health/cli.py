@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from provision.health import ended, render
+from provision.health import calls, ended, render
 from provision.health.audit import Options, audit, boot_id
 from provision.health.checks.all import checks
 from provision.health.expect import Expected, read_file
@@ -34,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="holdfast-health",
         description="Look at this GPU node's health: what fails, what to do, what clears it.",
-        epilog="`holdfast-health slurm --help` tells of the adapters for Slurm."
+        epilog="`holdfast-health slurm --help` tells of the adapters for Slurm,"
+        " `holdfast-health calls --help` of a list of all calls of NVML."
         " Exit codes: 0 nothing fails, 1 something fails or is unknown, 2 bad input,"
         " 3 could not run, 130 interrupted. --format nagios has Nagios' own: 0, 1, 2, 3.",
     )
@@ -118,6 +119,8 @@ def main(argv: list[str] | None = None) -> int:
         return slurm.main(words[1:])
     if words[:1] == ["ended"]:
         return _ended(words[1:])
+    if words[:1] == ["calls"]:
+        return calls.main(words[1:])
     asked = parser().parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

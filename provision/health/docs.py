@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from provision.health.checks.all import checks
 from provision.health.codes import table
 from provision.health.probes.nvml import CODES
@@ -86,13 +89,69 @@ def codes_page(name: str) -> str:
     lines = [
         f"# {called} codes\n",
         "What the audit makes of each code. A code that is not here is unknown, and gates.\n",
+        *([_COMPARED] if name == "xid" else [_SAID]),
         "| code | what happened | what it does | severity | action |",
         "|---|---|---|---|---|",
     ]
     for code in table(name).values():
         cells = (str(code.code), code.says, _KINDS[code.kind], code.severity, code.action)
         lines.append(f"| {' | '.join(cells)} |".replace("_", " "))
+    if name == "xid":
+        lines += _compared()
     return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A code in NVIDIA's catalogue, and why ours is another where it is."""
+
+    immediate: str
+    look_into: str
+    why: str
+
+    @property
+    def meant(self) -> tuple[str, str] | None:
+        """Our kind and action with the same meaning; None where the catalogue leaves it open."""
+        return _SAME.get(self.immediate)
+
+
+def catalogue() -> dict[int, Published]:
+    """NVIDIA's published catalogue, by code."""
+    lines = Path(__file__).with_name("xid_catalogue.tsv").read_text(encoding="utf-8").splitlines()
+    rows = (line.split("\t") for line in lines if line and not line.startswith("#"))
+    return {int(row[0]): Published(*row[1:]) for row in rows}
+
+
+def _compared() -> list[str]:
+    lines = [
+        "\n## Beside NVIDIA's catalogue\n",
+        "| code | NVIDIA: at once | NVIDIA: look into | ours | why another |",
+        "|---|---|---|---|---|",
+    ]
+    ours = table("xid")
+    for number, told in catalogue().items():
+        cells = (str(number), f"`{told.immediate}`" if told.immediate else "none named",
+                 f"`{told.look_into}`" if told.look_into else "",
+                 ours[number].action.replace("_", " "), told.why)  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+_SAME = {
+    "RESTART_APP": ("application", "restart_application"), "IGNORE": ("notice", "none"),
+    "RESET_GPU": ("hardware", "reset_gpu"), "RESTART_BM": ("hardware", "reboot"),
+    "RESTART_VM": ("hardware", "reboot"), "CONTACT_SUPPORT": ("hardware", "inspect"),
+    "CHECK_MECHANICALS": ("hardware", "inspect"), "UPDATE_SWFW": ("hardware", "inspect"),
+    "CHECK_UVM": ("hardware", "inspect"),
+}  # fmt: skip
+_COMPARED = """\
+[Below](#beside-nvidias-catalogue) each code stands beside NVIDIA's published catalogue, with the
+reason where ours says something else. NVIDIA itself says to read the driver's recovery action
+rather than to interpret codes: `gpu.recovery` does, and is the graver of the two where both fail.
+"""
+_SAID = """\
+A line that the switch's driver itself calls Fatal gates, whatever stands here.
+"""
 
 
 _INTRODUCTION = """\
@@ -120,4 +179,5 @@ A site's own checks are executables in a folder (`--site`), owned by root and wr
 else. Each prints one JSON object: `status` (pass, fail, not_applicable, unknown), `seen`, and what
 else of `title`, `severity`, `expected`, `action`, `advice`, `clears`, `reason` it wants to say.
 
-[XID codes](xid-codes.md) and [SXid codes](sxid-codes.md) say what each code of the driver means."""
+[XID codes](xid-codes.md) and [SXid codes](sxid-codes.md) say what each code of the driver means;
+[the table of fixtures](fixtures.md) says on which nodes each check is seen to fail."""

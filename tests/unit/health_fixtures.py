@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from provision.health.checks.all import checks
 from provision.health.slurm.record import Record
 from provision.rehearsal.gpu import models
 from provision.rehearsal.gpu.state import Fault
@@ -149,7 +150,7 @@ FAILING = (
             "not on the bus: 0000:ee:00.0", action="reboot"),
     Failing("gpu.presence.driver", "reset-required", call("nvmlDeviceGetEccMode", 16, 1),
             "must be reset", action="reset_gpu"),
-    Failing("gpu.presence.driver", "gone-everywhere", cut_short, "7 GPUs"),
+    Failing("gpu.presence.driver", "gone-everywhere", cut_short, "7 GPUs", action="inspect"),
     Failing("gpu.presence.driver", "not-loaded", gpu(module__loaded=False), "NVML 9",
             action="reboot"),
     Failing("gpu.presence.driver", "no-library", lambda n: setattr(n, "nvml", "/none.so"),
@@ -361,3 +362,27 @@ PASSING: dict[str, Change] = {
     "gpu.mig": partitioned(_MIG),
 }
 """Changes for checks that the usual healthy node passes only as not applicable, and extra ones."""
+
+
+_ABOUT = """\
+Every check of the audit fails on at least one recorded node and passes on one;
+`tests/unit/test_health_checks.py` runs them, through the unmodified nvidia-ml-py and the simulated
+NVML where a GPU is asked. A rate is seen on the second of two audits.
+"""
+
+
+def page() -> str:
+    """The table as a page: each check, and the nodes in which it is seen to fail and to pass."""
+    rows = [
+        "# Where each check is seen to fail\n",
+        _ABOUT,
+        "| check | it fails on these nodes | it passes on |",
+        "|---|---|---|",
+    ]
+    for check in checks():
+        failing = [
+            f.name + (" (a rate)" if f.later else "") for f in FAILING if f.check == check.id
+        ]
+        passing = "a node of another kind" if check.id in PASSING else "the healthy node"
+        rows.append(f"| [{check.id}]({check.id}.md) | {', '.join(failing)} | {passing} |")
+    return "\n".join(rows) + "\n"

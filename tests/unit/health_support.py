@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import shlex
@@ -255,6 +256,9 @@ class Recorded:
 def _put(target: Path, text: str | bytes | tree.Link | None) -> None:
     target.unlink(missing_ok=True)
     if text is None:
+        # A folder of sysfs or proc goes with what it is about.
+        with contextlib.suppress(OSError):
+            target.parent.rmdir()
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(text, tree.Link):

@@ -10,7 +10,7 @@ import pytest
 from provision.health.checks.all import NAMES, checks
 from provision.health.limits import lint
 from provision.health.words import ACTIONS, FAIL, NOT_APPLICABLE, PASS, SEVERITIES
-from tests.unit.health_fixtures import FAILING, PASSING, Failing
+from tests.unit.health_fixtures import FAILING, PASSING, Failing, page
 from tests.unit.health_support import Recorded, one, recorded
 
 pytestmark = pytest.mark.slow
@@ -38,6 +38,19 @@ def test_a_healthy_node_passes_everything(node):
     not_meant = [f.check for f in result.findings if f.status == NOT_APPLICABLE]
     assert not_meant == ["gpu.pages", "scheduler.slurm"]
     assert result.status == PASS
+
+
+def test_no_check_is_without_a_node_on_which_it_passes(node):
+    """What the healthy node passes only as not applicable has a node of another kind."""
+    node.lay()
+    passed = {f.check for f in node.audit().findings if f.status == PASS}
+    assert set(CHECKS) - passed - set(PASSING) == set()
+
+
+def test_the_table_names_every_check():
+    rows = [line.split("|") for line in page().splitlines() if line.startswith("| [")]
+    assert [row[1].split("]")[0].strip(" [") for row in rows] == list(CHECKS)
+    assert all(row[2].strip() and row[3].strip() for row in rows)
 
 
 @pytest.mark.parametrize("check", sorted(PASSING))

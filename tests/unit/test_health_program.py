@@ -451,11 +451,14 @@ def test_five_hundred_lines_are_read():
     assert not [k for k in events if k.startswith("unreadable")]
 
 
-@pytest.mark.parametrize("text_", ["NVRM: Xid (invalid): x", "nvidia-nvswitch0: SXid (PCI:x): xyz"])
-def test_a_line_that_looks_like_a_code_is_not_lost(text_):
+@pytest.mark.parametrize(
+    ("text_", "name"),
+    [("NVRM: Xid (invalid): x", "xid"), ("nvidia-nvswitch0: SXid (PCI:x): xyz", "sxid")],
+)
+def test_a_line_that_looks_like_a_code_is_not_lost(text_, name):
     events: dict[str, Any] = {}
     note(events, text_, 0.0, 1)
-    assert "unreadable|xid|" in events
+    assert list(events) == [f"unreadable|{name}|"]
 
 
 def test_what_journald_leaves_out_is_nothing_that_counts():
@@ -575,7 +578,8 @@ def test_every_check_has_its_page():
     for name, page in made.items():
         assert page.startswith("# "), name
         for link in re.findall(r"\]\(([^)#]+)\)", page):
-            assert f"docs/reference/audit/{link}" in made, f"{name} leads to {link}"
+            there = (ROOT / "docs/reference/audit" / link).resolve().is_file()
+            assert there or f"docs/reference/audit/{link}" in made, f"{name} leads to {link}"
 
 
 @pytest.mark.parametrize(("result", "ok"), [("success", 1), ("timeout", 0), ("signal", 0), ("", 0)])

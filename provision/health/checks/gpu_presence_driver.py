@@ -44,7 +44,8 @@ def judge(case: Case) -> Outcome:
         text = f"on the bus, but not shown by the driver: {', '.join(missing)}"
         return fails(text, expected, action="reboot")
     if len(usable) != wanted:
-        return fails(f"{counted(len(usable), 'GPU')}: {', '.join(usable)}", expected)
+        seen = f"{counted(len(usable), 'GPU')}: {', '.join(usable) or 'none'}"
+        return fails(seen, expected, action="inspect")  # the bus has no other one to reset
     _heard(case, usable)
     return holds(f"{counted(len(usable), 'GPU')}: {', '.join(usable)}", expected)
 

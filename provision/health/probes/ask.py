@@ -92,6 +92,7 @@ class Ask:
     library: str = ""
     journal: str = ""
     boot: str = ""
+    patience: float = 1.0
 
     def say(self, part: str, value: Any) -> None:
         """Tell a part of what was seen."""
@@ -168,7 +169,7 @@ class Ask:
         except OSError as error:
             raise Failed("error", f"{folder}: {error.strerror or error}") from error
 
-    def run(self, argv: Sequence[str], limit: float = 10.0, *, any_status: bool = False) -> str:
+    def run(self, argv: Sequence[str], limit: float = 4.0, *, any_status: bool = False) -> str:
         """What a command prints.
 
         In a tree that is looked at instead of the running system only its recorded commands
@@ -178,6 +179,8 @@ class Ask:
             Failed: it is not there, does not end in time, or ends with an error.
         """
         program, environment = self._program(argv[0])
+        # Less than a probe's own deadline, so that a command that hangs costs no other answer.
+        limit *= self.patience
         try:
             ended = subprocess.run(
                 [program, *argv[1:]],

@@ -14,7 +14,11 @@ from typing import Any
 
 from provision.health.probes.ask import Ask, Ended, Failed
 
-XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F]{4,8}:[0-9a-fA-F:.]+)\): (\d+)(?:, ?(.*))?")
+XID = re.compile(
+    r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F]{4,8}:[0-9a-fA-F:.]+)(?: GPU-I:\d+)?(?: GPU-CI:\d+)?\):"
+    r" (\d+)(?:, ?(.*))?"
+)
+"""Old drivers leave ``PCI:`` out; on a GPU that is cut by MIG the instance follows the address."""
 SXID = re.compile(
     r"nvidia-nvswitch(\d+): SXid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+),? ?(Fatal|Non-fatal)?,? ?(.*)"
 )
@@ -86,6 +90,8 @@ def _lines(ask: Ask, cursor: str) -> Iterator[tuple[str, float, str]]:
     """New lines of the kernel: text, seconds since the epoch, cursor."""
     if ask.journal and not ask.journal.endswith(".journal"):
         told = list(_entries(ask.text(ask.journal, 64 << 20).splitlines()))
+        if not told:
+            raise Failed("missing", f"{ask.journal} holds no line of the kernel")
         places = [place for _, _, place in told]
         yield from told[places.index(cursor) + 1 if cursor in places else 0 :]
         return
@@ -116,7 +122,7 @@ def _first(lines: Iterator[str]) -> str | None:
 
 
 def _prove(ask: Ask, base: list[str]) -> None:
-    lines = ask.run([*base, "-n", "1"])
+    lines = ask.run([*base, "-n", "1"], 10.0)
     if not lines.strip():
         raise Failed("missing", "the journal holds no line of the kernel of this boot")
 
@@ -171,7 +177,7 @@ def _read(text: str) -> Iterator[tuple[str, str, str, str]]:
         yield "sxid", match[3], f"nvswitch{match[1]}", f"{match[4] or ''} {match[5]}".strip()
         return
     if "NVRM: Xid" in text or "SXid (" in text:
-        yield "unreadable", "xid", "", text
+        yield "unreadable", "sxid" if "SXid (" in text else "xid", "", text
         return
     for kind, pattern in PATTERNS.items():
         match = pattern.search(text)

@@ -62,7 +62,8 @@ def explain(code: int) -> tuple[str, str]:
 
 def look(ask: Ask) -> None:
     """Ask the library about itself and every GPU."""
-    ask.progress.doing("loading nvidia-ml-py")
+    # It is a large module, and a node that computes has little time for it.
+    ask.progress.doing("loading nvidia-ml-py", slow=6)
     try:
         import pynvml
     except ImportError as error:
