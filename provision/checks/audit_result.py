@@ -207,7 +207,7 @@ def contradiction(document: Document, node: str) -> str:
     twice = [check for check, times in Counter(f["check"] for f in found).items() if times > 1]
     if twice:
         return f"the check {twice[0]} is there twice"
-    counts = Counter(f["status"] for f in found)
+    counts: Counter[str] = Counter(f["status"] for f in found)
     if document["counts"] != {s.value: counts.get(s.value, 0) for s in Status}:
         return "the counts are not those of the findings"
     if document["status"] != _worst(counts):

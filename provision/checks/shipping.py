@@ -40,10 +40,11 @@ for area, source in j["areas"]:
         seen = {"": {"error": "the probe broke: %s: %s" % (type(error).__name__, error)}}
     print(j["mark"] + json.dumps({"area": area, "seen": seen}), flush=True)
 """
-_PYTHON = (
+PYTHON = (
     'for p in /usr/libexec/platform-python /usr/bin/python3; do [ -x "$p" ] && break; done; '
     'if [ "$(id -u)" = 0 ]; then s=; else s="sudo -n"; fi; '
 )
+"""Begins a shell command that runs Python as root: `$s` and `$p` are what it is called with."""
 
 
 class Unreachable(Exception):
@@ -112,7 +113,7 @@ def command(areas: Sequence[str], ask: dict[str, Any], timeout: int, patience: i
         "patience": patience,
     }
     packed = base64.b64encode(zlib.compress(json.dumps(job).encode(), 9)).decode()
-    return f'{_PYTHON}exec $s timeout -k 5 {timeout} "$p" -I -c "{_BOOT}" {packed}'
+    return f'{PYTHON}exec $s timeout -k 5 {timeout} "$p" -I -c "{_BOOT}" {packed}'
 
 
 def look(

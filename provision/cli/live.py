@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from provision.core.events import Event, EventSink, FileSink, NullSink, StreamSink, Tee
-from provision.engine.progress import Progress, follow, plain, view
+from provision.engine.progress import Progress, Row, follow, plain, view
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,11 +52,49 @@ def mode(stream: TextIO, environ: Mapping[str, str], *, as_json: bool) -> str:
     return "events"
 
 
+class Show(Protocol):
+    """What is shown of long work: a state that events change, and views of it."""
+
+    def follow(self, event: Event) -> None:
+        """Change the state by one event."""
+        ...
+
+    def view(self, now: float, *, width: int, height: int, unicode: bool) -> list[Row]:
+        """The state as rows of styled text that fit the screen."""
+        ...
+
+    def plain(self, event: Event) -> Iterator[str]:
+        """The lines that a log without a terminal gets for one event."""
+        ...
+
+
+class RunShow:
+    """A run of the engine."""
+
+    def __init__(self) -> None:
+        self.state = Progress()
+
+    def follow(self, event: Event) -> None:
+        """Change the state by one event."""
+        follow(self.state, event)
+
+    def view(self, now: float, *, width: int, height: int, unicode: bool) -> list[Row]:
+        """The run as rows of styled text."""
+        return view(self.state, now, width=width, height=height, unicode=unicode)
+
+    def plain(self, event: Event) -> Iterator[str]:
+        """The lines that a log gets for one event."""
+        return plain(event)
+
+
 class Lines:
     """Writes a plain line for what is worth one, and a heartbeat when nothing is for long."""
 
-    def __init__(self, stream: TextIO, heartbeat: float = HEARTBEAT_S) -> None:
+    def __init__(
+        self, stream: TextIO, heartbeat: float = HEARTBEAT_S, show: Show | None = None
+    ) -> None:
         self.stream = stream
+        self.show = show or RunShow()
         self.heartbeat = heartbeat
         self._last = time.monotonic()
         self._now = ""
@@ -69,7 +107,7 @@ class Lines:
         """Take one event."""
         if event.kind == "task.start":
             self._now = f"{event.node}: {event.phase}: {event.data.get('task')}"
-        for line in plain(event):
+        for line in self.show.plain(event):
             self._print(line, event.at)
 
     def close(self) -> None:
@@ -92,15 +130,15 @@ class Lines:
 class Table:
     """Keeps the state that the live table shows; a thread of rich draws it."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, show: Show | None = None) -> None:
         self.console = console
-        self.state = Progress()
+        self.show = show or RunShow()
         self._lock = threading.Lock()
 
     def emit(self, event: Event) -> None:
         """Take one event."""
         with self._lock:
-            follow(self.state, event)
+            self.show.follow(event)
 
     def __rich__(self) -> Text:
         from rich.text import Text
@@ -108,7 +146,7 @@ class Table:
         width, height = self.console.size
         unicode = (self.console.encoding or "").lower().startswith("utf")
         with self._lock:
-            rows = view(self.state, time.time(), width=width, height=height - 1, unicode=unicode)
+            rows = self.show.view(time.time(), width=width, height=height - 1, unicode=unicode)
         text = Text(no_wrap=True, overflow="crop")
         for number, row in enumerate(rows):
             if number:
@@ -158,13 +196,16 @@ class Watch:
 
 
 @contextmanager
-def watching(*, as_json: bool, events: Path | None, quiet: bool = False) -> Iterator[Watch]:
+def watching(
+    *, as_json: bool, events: Path | None, quiet: bool = False, show: Show | None = None
+) -> Iterator[Watch]:
     """Show a run for as long as the context lasts.
 
     Args:
         as_json: whether stdout is kept for one JSON document.
         events: a file that gets every event as well, one JSON object a line.
         quiet: whether a pipe gets no events (for verbs whose result is text).
+        show: what a person sees; a run of the engine when None.
 
     Raises:
         OSError: `events` cannot be written.
@@ -176,11 +217,11 @@ def watching(*, as_json: bool, events: Path | None, quiet: bool = False) -> Iter
         sinks: list[EventSink] = [FileSink(events)] if events else []
         console = None
         if shown == "table":
-            table = _table(stack)
+            table = _table(stack, show)
             sinks.append(table)
             console = table.console
         elif shown == "lines":
-            lines = Lines(sys.stdout)
+            lines = Lines(sys.stdout, show=show)
             stack.callback(lines.close)
             sinks.append(WhileRead(lines))
         elif shown == "events":
@@ -188,12 +229,12 @@ def watching(*, as_json: bool, events: Path | None, quiet: bool = False) -> Iter
         yield Watch(Tee(sinks) if sinks else NullSink(), shown, console)
 
 
-def _table(stack: ExitStack) -> Table:
+def _table(stack: ExitStack, show: Show | None) -> Table:
     from rich.console import Console
     from rich.live import Live
 
     console = Console()
-    table = Table(console)
+    table = Table(console, show)
     live = Live(
         table,
         console=console,

@@ -83,8 +83,8 @@ def render(verdict: Verdict) -> str:
     """The report as the text of one HTML file."""
     pages = _pages(verdict)
     racks = columns(verdict.rack, (p.node for p in pages.values()))
-    style, script = _asset("report.css"), _asset("report.js")
-    template = _environment().get_template("report.html.j2")
+    style, script = asset("report.css"), asset("report.js")
+    template = environment_of().get_template("report.html.j2")
     return template.render(
         verdict=verdict,
         headline=headline(verdict),
@@ -100,7 +100,7 @@ def render(verdict: Verdict) -> str:
         took=duration(verdict.ended - verdict.started),
         style=style,
         script=script,
-        policy=f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
+        policy=f"default-src 'none'; style-src {digest_of(style)}; script-src {digest_of(script)}; "
         "base-uri 'none'; form-action 'none'",
         Status=Status,
     )
@@ -119,9 +119,9 @@ def render_rules(verdict: Verdict, page: NodeRules, report: str = "") -> str:
         page: the rules.
         report: where OpenSCAP's own report is, from the page's folder; empty when it is not there.
     """
-    style = _asset("report.css")
+    style = asset("report.css")
     return (
-        _environment()
+        environment_of()
         .get_template("rules.html.j2")
         .render(
             verdict=verdict,
@@ -133,7 +133,7 @@ def render_rules(verdict: Verdict, page: NodeRules, report: str = "") -> str:
             home="../report.html",
             report=report,
             style=style,
-            policy=f"default-src 'none'; style-src {_digest(style)}; base-uri 'none'; "
+            policy=f"default-src 'none'; style-src {digest_of(style)}; base-uri 'none'; "
             "form-action 'none'",
         )
     )
@@ -148,9 +148,10 @@ RULE_WORDS = {
 }
 
 
-def _environment() -> Environment:
+def environment_of(*folders: Path) -> Environment:
+    """Templates that escape, with the filters of ours; those in `folders` before the report's."""
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader([*folders, _TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -166,11 +167,13 @@ def _environment() -> Environment:
     return environment
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file beside the templates."""
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """What a content security policy calls `text`."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -216,7 +219,7 @@ def _pages(verdict: Verdict) -> dict[str, NodePage]:
         status = worst(own)
         pages[name] = NodePage(
             name=name,
-            anchor=_anchor(name, taken),
+            anchor=anchor_of(name, taken),
             status=status,
             node=summaries.get(name) or NodeSummary(name, kind=""),
             counts=count(own),
@@ -229,7 +232,8 @@ def _pages(verdict: Verdict) -> dict[str, NodePage]:
     return pages
 
 
-def _anchor(name: str, taken: set[str]) -> str:
+def anchor_of(name: str, taken: set[str]) -> str:
+    """A place in a page for `name` that is not in `taken`, which then has it."""
     base = "node-" + re.sub(r"[^A-Za-z0-9_-]", "-", name)
     anchor, number = base, 1
     while anchor in taken:

@@ -42,7 +42,7 @@ def render(verdict: Verdict, *, width: int = 80, colour: bool = False, unicode: 
         colour: whether to add ANSI colours. Glyph and word say the same without them.
         unicode: False where the terminal cannot show glyphs beyond ASCII.
     """
-    page = _Page(max(width, 40), colour, unicode)
+    page = Page(max(width, 40), colour, unicode)
     blocks = [list(page.head(verdict)), list(page.nodes(verdict)), list(page.answers(verdict))]
     blocks += [list(page.issue(issue)) for issue in issues(verdict)]
     blocks.append(list(page.foot(verdict)))
@@ -50,24 +50,30 @@ def render(verdict: Verdict, *, width: int = 80, colour: bool = False, unicode: 
     return text if unicode else text.encode("ascii", "backslashreplace").decode()
 
 
-class _Page:
+class Page:
+    """Text of one width, colour and set of characters; each part of a report is a method."""
+
     def __init__(self, width: int, colour: bool, unicode: bool) -> None:
         self.width = width
         self.colour = colour
         self.unicode = unicode
 
     def paint(self, text: str, ansi: str) -> str:
+        """`text` in an ANSI style, where there is colour."""
         return f"\x1b[{ansi}m{text}\x1b[0m" if self.colour and text else text
 
     def sign(self, status: Status, width: int = 0) -> str:
+        """A status as glyph and word, filled to `width` columns."""
         look = LOOKS[status]
         glyph = look.glyph if self.unicode else look.ascii
         return self.paint(pad(f"{glyph} {look.word}", width), look.ansi)
 
     def cut(self, text: str, width: int) -> str:
+        """`text` cut to `width` columns."""
         return shorten(text, width, "…" if self.unicode else "...")
 
     def head(self, verdict: Verdict) -> Iterator[str]:
+        """The sentence."""
         look = LOOKS[verdict.status]
         glyph = look.glyph if self.unicode else look.ascii
         first, *rest = wrap(one_line(headline(verdict)), self.width - 2)
@@ -79,6 +85,7 @@ class _Page:
                 yield f"  {line}"
 
     def nodes(self, verdict: Verdict) -> Iterator[str]:
+        """A row for each node."""
         found = verdict.by_node()
         if not found:
             return
@@ -108,6 +115,7 @@ class _Page:
             yield self.sign(Status.PASS, 9) + f"  on {plural(quiet, 'more node')}"
 
     def answers(self, verdict: Verdict) -> Iterator[str]:
+        """What the model answered."""
         found = answers(verdict)
         if found:
             yield self.paint("what the model answered", "2")
@@ -122,6 +130,7 @@ class _Page:
             yield f"and {plural(len(found) - len(shown), 'more answer')}, in the report"
 
     def issue(self, issue: Issue) -> Iterator[str]:
+        """One thing that needs attention."""
         found = issue.finding
         ansi = LOOKS[found.status].ansi
         facts = one_line(f"{', '.join(issue.checks)} ({found.severity.value})")
@@ -141,6 +150,7 @@ class _Page:
         yield from self.field("clears it", found.clears)
 
     def field(self, label: str, text: str, ansi: str = "") -> Iterator[str]:
+        """A labelled line of an issue."""
         if not text.strip():
             return
         for number, line in enumerate(wrap(clean(text), self.width - _LABEL - 2)):
@@ -148,6 +158,7 @@ class _Page:
             yield f"  {name}{self.paint(line, ansi) if ansi else line}".rstrip()
 
     def foot(self, verdict: Verdict) -> Iterator[str]:
+        """How many checks have each status."""
         counts = verdict.counts()
         parts = [f"{counts[s.value]} {look.word}" for s, look in LOOKS.items() if counts[s.value]]
         took = duration(verdict.ended - verdict.started)

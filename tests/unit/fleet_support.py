@@ -27,6 +27,7 @@ _CHANGES: dict[str, tuple[str, ...]] = {
     "unknown": (),
 }
 """Named nodes, each with the fixtures of the table check x fixture that it has."""
+KINDS = tuple(_CHANGES)
 
 
 @functools.cache

@@ -17,6 +17,8 @@ from provision.verdict.model import Status
 from provision.verdict.text import clean
 from tests.unit.fleet_support import raw, result
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = jsonschema.Draft202012Validator(json.loads(text("result.schema.json")))
 
 

@@ -1,0 +1,156 @@
+"""What `audit run` and `audit report` share: whom they ask, where the result goes, how it shows."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from provision.cli.inputs import Inputs
+from provision.cli.live import watching
+from provision.cli.output import print_document
+from provision.cli.running import terminating
+from provision.core.exitcodes import ExitCode
+from provision.core.files import write_whole
+from provision.core.problems import HoldfastError, Problem
+from provision.fleet import html, metrics, pull, report, terminal
+from provision.fleet.history import KEEP_DAYS, History, Recorded, Visit, place
+from provision.fleet.progress import PullShow
+from provision.fleet.pull import Ask, Way
+from provision.fleet.report import FleetReport
+from provision.rack.model import Node, Rack
+from provision.rack.ssh import SshSettings, write_known_hosts
+from provision.verdict.terminal import colour_wanted
+
+_MOST_DAYS = 3650
+
+
+def add_shown(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where a report goes."""
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write the report as one HTML file as well"
+    )
+    parser.add_argument(
+        "--openmetrics",
+        metavar="FILE",
+        help="write the report in OpenMetrics' text format as well; - prints it and nothing else",
+    )
+    parser.add_argument(
+        "--keep-days",
+        type=_days,
+        metavar="N",
+        help=f"keep the history for so many days, from now on (at first {KEEP_DAYS})",
+    )
+
+
+def _days(text: str) -> int:
+    with suppress(ValueError):
+        if 1 <= int(text) <= _MOST_DAYS:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {_MOST_DAYS}")
+
+
+def require_files(args: argparse.Namespace) -> None:
+    """Make sure that what is asked for can be written, before a node is contacted.
+
+    Raises:
+        HoldfastError: with a problem for each file that cannot, and exit code 2.
+    """
+    wanted = {f"--{name}": getattr(args, name, None) for name in ("html", "openmetrics", "grafana")}
+    problems = []
+    for option, given in wanted.items():
+        if given is None or str(given) == "-":
+            continue
+        path = Path(given)
+        if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+            hint = "give a file in a folder that you can write to"
+            problems.append(
+                Problem("unwritable", f"{path} cannot be written", where=option, hint=hint)
+            )
+    if args.openmetrics == "-" and args.json:
+        problems.append(
+            Problem("usage", "--json and --openmetrics - both want standard output",
+                    where="--openmetrics", hint="give --openmetrics a file")
+        )  # fmt: skip
+    if problems:
+        raise HoldfastError(problems, ExitCode.USAGE)
+
+
+def ask_nodes(
+    args: argparse.Namespace, inputs: Inputs, rack: Rack, nodes: Sequence[Node], *, verb: str
+) -> tuple[list[Visit], Recorded, float]:
+    """Ask nodes, and keep what came; the visits, what they became, and when it was.
+
+    Raises:
+        HoldfastError: the audit cannot be packed, or the history not be written (exit code 3).
+    """
+    title = f"{verb}   rack {rack.name}"
+    quiet = args.openmetrics == "-"
+    with (
+        terminating(),
+        tempfile.TemporaryDirectory(prefix="holdfast-audit.") as scratch,
+        watching(as_json=args.json or quiet, events=args.events, quiet=True,
+                 show=PullShow(title)) as watch,
+        History(place(rack.name)) as history,
+    ):  # fmt: skip
+        known_hosts = Path(scratch) / "known_hosts"
+        write_known_hosts(rack, known_hosts)
+        way = Way(rack, SshSettings(known_hosts), inputs.lock, inputs.policy)
+        folder = getattr(args, "folder", None)
+        ask: Ask = pull.now(way) if verb == "run" else pull.last(way)
+        if folder is not None:
+            ask = pull.from_files(folder)
+        at = time.time()
+        found = pull.visits(nodes, ask, watch.sink, pull.AT_ONCE)
+        recorded = history.record(found, at=at, verb=verb, keep_days=args.keep_days)
+    return found, recorded, at
+
+
+def tell(
+    args: argparse.Namespace,
+    rack: Rack,
+    visits: Sequence[Visit],
+    recorded: Recorded | None,
+    *,
+    at: float,
+    source: str,
+    off: Sequence[str] = (),
+) -> ExitCode:
+    """Show the report in every form that was asked for.
+
+    Raises:
+        HoldfastError: the history cannot be read (exit code 3).
+        OSError: a file cannot be written.
+    """
+    with History(place(rack.name)) as history:
+        made = report.make(rack, visits, recorded, history, at=at, source=source, off=off)
+    if args.html:
+        write_whole(args.html, html.render(made))
+    if args.openmetrics:
+        text = metrics.openmetrics(made, {n.name: pull.stale_after(n) for n in rack.nodes})
+        if args.openmetrics == "-":
+            sys.stdout.write(text)
+            return made.verdict.exit_code
+        write_whole(Path(args.openmetrics), text)
+    if args.json:
+        print_document(made.to_json())
+    else:
+        show(made)
+    return made.verdict.exit_code
+
+
+def show(made: FleetReport) -> None:
+    """Print a report for a person."""
+    text = terminal.render(
+        made,
+        width=shutil.get_terminal_size().columns,
+        colour=colour_wanted(os.environ, tty=sys.stdout.isatty()),
+        unicode=(sys.stdout.encoding or "").lower().startswith("utf"),
+    )
+    print(text, end="")

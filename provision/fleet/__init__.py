@@ -1,0 +1,1 @@
+"""What runs across nodes after they were provisioned: audits pulled, kept, compared and shown."""
