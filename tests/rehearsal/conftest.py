@@ -54,6 +54,16 @@ class Ran:
         return f"$ {' '.join(self.argv)}\n[{self.code}]\n{self.out}\n{self.err}"
 
 
+def not_passed(ran: Ran) -> dict[str, dict[str, str]]:
+    """By node, the checks that neither passed nor are not applicable, with their status."""
+    found: dict[str, dict[str, str]] = {}
+    for finding in ran.document["findings"]:
+        own = found.setdefault(finding["node"], {})
+        if finding["status"] not in ("pass", "not_applicable"):
+            own[finding["check"]] = finding["status"]
+    return found
+
+
 class SimulatedRack:
     """A rack for journeys: runs holdfast inside its network, and commands on its nodes."""
 
