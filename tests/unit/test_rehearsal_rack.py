@@ -158,7 +158,7 @@ def no_machines(monkeypatch, taken_down):
     monkeypatch.setattr(rack.os, "geteuid", lambda: 0)
     monkeypatch.setattr(rack, "node_base", lambda *args: Path("/base"))
     monkeypatch.setattr(rack, "artefacts", lambda *args: Path("/made"))
-    monkeypatch.setattr(rack, "_start", lambda made, *asked: [one() for one in todo])
+    monkeypatch.setattr(rack, "_start", lambda made, *asked, **more: [one() for one in todo])
     return todo
 
 
