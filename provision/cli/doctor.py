@@ -86,6 +86,8 @@ def look(family: str, which: Callable[[str], str | None] | None = None) -> Itera
         yield _package(name, why)
     find = which or _which
     for command, when, debian, el, why in system_needs():
+        if when == "tests":
+            continue
         package = {"debian": debian, "el": el}.get(family, command)
         path = find(command)
         if package == "-" and path is None:

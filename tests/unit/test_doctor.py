@@ -86,8 +86,14 @@ def test_distribution_family(monkeypatch, release, family):
 def test_table_is_whole():
     rows = list(doctor.system_needs())
     assert len({row[0] for row in rows}) == len(rows)
-    assert {row[1] for row in rows} == {"always", "rehearsal"}
+    assert {row[1] for row in rows} == {"always", "rehearsal", "tests"}
     assert all(all(cell.strip() == cell != "" for cell in row) for row in rows)
+
+
+def test_what_only_tests_need_is_no_matter_of_a_controllers():
+    only = {row[0] for row in doctor.system_needs() if row[1] == "tests"}
+    assert only
+    assert only.isdisjoint(n.name for n in doctor.look("debian", lambda command: None))
 
 
 def test_setup_reads_the_same_table():
