@@ -37,8 +37,8 @@ from provision.rack.known import Objection
 NONE = "none"
 """The profile without a control."""
 
-LACKED = {"selinux": ("selinux",), "boot_loader": ("kernel_argument",)}
-"""What a machine may be declared to do without, and the types of resources that need it."""
+LACKED = {"selinux": ("SELinux", "selinux"), "boot_loader": ("boot loader", "kernel_argument")}
+"""What a machine may be declared to do without: its name, and what type of resource needs it."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class Target:
     def without(self, resource: AnyResource) -> str | None:
         """Why a resource means nothing here, by what the inventory says that the node lacks."""
         for name, why in self.lacks:
-            if resource.type in LACKED[name]:
-                return f"the inventory declares that it has no {name.replace('_', ' ')}: {why}"
+            told, needs = LACKED[name]
+            if resource.type == needs:
+                return f"the inventory declares that it has no {told}: {why}"
         return None
 
 

@@ -57,7 +57,7 @@ def types(rendered) -> set[str]:
 
 def test_everything_that_can_be_lacked_is_known_to_the_policy():
     assert set(LACKED) == set(Lacks.model_fields)
-    assert {name for names in LACKED.values() for name in names} <= set(KINDS)
+    assert {needs for _, needs in LACKED.values()} <= set(KINDS)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -75,7 +75,7 @@ def test_a_control_that_needs_it_means_nothing_and_says_why(policy):
     target = Target("el10", "vm", lacks=tuple(WHY.items()))
     found = resolve(policy, Selection("stig"), target)
     reasons = {item.control.id: item.reason for item in found.not_applicable}
-    assert reasons["selinux-enforcing"].endswith("has no selinux: " + WHY["selinux"])
+    assert reasons["selinux-enforcing"].endswith("has no SELinux: " + WHY["selinux"])
     assert reasons["boot-page-poison"].endswith("has no boot loader: " + WHY["boot_loader"])
     # What remains of a control is applied.
     (mixed,) = (a for a in found.applied if a.control.id == "boot-not-interactive")
