@@ -247,6 +247,7 @@ class Pass:
             wrong += found
             if found:
                 break
+        journal.note_edited(entry, node)
         return wrong
 
     def end(self, older: list[journal.Entry]) -> None:

@@ -124,10 +124,10 @@ class Selection:
                 do["run"].append("--backup=" + name)
                 back = [{"run": ["authselect", "backup-restore", name]}]
             act = self.node.act("authselect", [do], back)
-            if self.stale:
-                # What stands there is not what selecting it again brings back.
-                paths = self.node.files(WRITTEN)
-                act.touches = tuple(p for p in paths if self.node.draft(p).kind == "file")
+            # What somebody wrote into them is not what selecting the old profile brings back.
+            paths = self.node.files(WRITTEN)
+            act.touches = tuple(p for p in paths if self.node.draft(p).kind == "file")
+            act.edited = tuple(p for p in act.touches if p != STATE)
 
 
 def selecting(profile: str, features: list[str]) -> dict[str, Any]:

@@ -98,7 +98,8 @@ class Draft:
 class Act:
     """A change that is no file of ours: plain steps to do it, and plain steps back.
 
-    `touches` are files that the steps write on their way and that come back byte for byte.
+    `touches` are files that the steps write on their way and that come back byte for byte;
+    `edited` are those of them that people edit too: what somebody made of one since stays.
     """
 
     def __init__(self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]]) -> None:
@@ -106,6 +107,7 @@ class Act:
         self.do = do
         self.undo = undo
         self.touches: tuple[str, ...] = ()
+        self.edited: tuple[str, ...] = ()
         self.last = False
 
 
