@@ -13,7 +13,7 @@ from pathlib import Path
 from provision.checks.report import judge, write_reports
 from provision.cli.inputs import load_rack, require_secrets
 from provision.cli.output import print_document
-from provision.cli.running import add_common, require_places
+from provision.cli.running import add_common, add_scan, require_places
 from provision.core.events import EventSink, FileSink, NullSink
 from provision.core.exitcodes import ExitCode
 from provision.core.paths import state_home
@@ -23,14 +23,7 @@ from provision.verdict import terminal
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_common(parser)
-    parser.add_argument(
-        "--scan",
-        choices=("full", "quick", "none"),
-        default="full",
-        help="where a profile is declared, let OpenSCAP judge by all rules (default), without those"
-        " that read every file of a node, or not at all; what is left out is judged by the last"
-        " full scan, and unknown once that is older than holdfast_full_scan_days",
-    )
+    add_scan(parser)
     parser.add_argument(
         "--report",
         type=Path,
