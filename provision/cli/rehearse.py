@@ -96,12 +96,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
     if args.down:
-        rack.load(args.down).take_down()
-        if args.json:
-            print_document({"schema": "holdfast.rehearsal/1", "name": args.down, "down": True})
-        else:
-            print(f"{args.down} is down; nothing of it is left")
-        return ExitCode.OK
+        return _take_down(args.down, args.json)
     if args.fault or args.on:
         return _break(args)
     _require_profile(args.profile)
@@ -131,6 +126,21 @@ def run(args: argparse.Namespace) -> ExitCode:
         print(f"\nrehearsed in {time.monotonic() - started:.0f} s on {_NODES[built.kind]} "
               f"({built.made_of}; not hardware)")  # fmt: skip
     return code
+
+
+def _take_down(name: str, as_json: bool) -> ExitCode:
+    """Take down a rack, also one that somebody removed a part of."""
+    found = rack.load(name)
+    gone = [one.name for one in found.nodes if not one.folder.is_dir()]
+    found.take_down()
+    if as_json:
+        document = {"schema": "holdfast.rehearsal/1", "name": name, "down": True, "gone": gone}
+        print_document(document)
+        return ExitCode.OK
+    print(f"{name} is down; nothing of it is left")
+    if gone:
+        print(f"gone before, with all their files: {', '.join(gone)}")
+    return ExitCode.OK
 
 
 def _break(args: argparse.Namespace) -> ExitCode:
