@@ -81,6 +81,15 @@ def lacks(base: str) -> dict[str, str]:
     return missing
 
 
+WAIVED = {
+    "stig": {
+        "fapolicyd-enforcing": "Debian's fapolicyd trusts what dpkg's database lists; a node has"
+        " rpm's alone, so that nothing on it would start.",
+    },
+}
+"""Controls, by profile, that want what Debian does not have, of those that no container gets."""
+
+
 def create(machine: Node, base: Path, peers: dict[str, str], login_key: str) -> None:
     """Lay out the machine's own files as any node's, and write its disk.
 

@@ -175,6 +175,8 @@ def build(
         folder.mkdir(parents=True, mode=0o700)
         write_whole(folder / "rehearsal.json", json.dumps(_record(rack), indent=1), mode=0o600)
         waived = recipe.waived.get(profile, {}) if choice.base == "compat" else {}
+        if kind == "vm" and choice.base == "compat":
+            waived = {**waived, **machine.WAIVED.get(profile, {})}
         lacks = machine.lacks(choice.base) if kind == "vm" else {}
         _start(rack, events, profile, waived, lacks=lacks, gpus=gpu_model)
     except BaseException:

@@ -175,6 +175,24 @@ def test_every_machine_of_a_rehearsal_says_what_it_lacks(base):
     assert Lacks(**machine.lacks(base)).reasons == machine.lacks(base)
 
 
+def test_what_machines_made_of_debian_s_packages_waive_is_theirs_alone(policy):
+    for profile, waived in machine.WAIVED.items():
+        waivers = tuple(
+            Waiver.model_validate(
+                {"control": name, "reason": why, "owner": "o", "expires": "2099-01-01"},
+                strict=False,
+            )
+            for name, why in waived.items()
+        )
+        for release in ("el9", "el10"):
+            vm = Target(release, "vm", lacks=tuple(WHY.items()))
+            assert objections(policy, Selection(profile, (), waivers), [vm]) == []
+            container = [Target(release, "container")]
+            said = objections(policy, Selection(profile, (), waivers), container)
+            assert {one.code for one in said} == {"no-effect"}
+            assert len(said) == len(waived)
+
+
 def test_targets_that_lack_different_things_are_different():
     plain = Target("el10", "vm")
     assert dataclasses.replace(plain, lacks=(("selinux", "x" * 10),)) != plain
