@@ -1,10 +1,8 @@
-"""How the journeys are shared out among several workers, and that no test is skipped unseen.
+"""How the journeys are shared out among several workers.
 
 A file stays with one worker, and so do all files with the same `together` mark: otherwise every
 worker that meets a journey on the session's rack would build one. What takes longest begins first,
 so that no worker is still at it when the others have nothing left to do.
-
-A test is skipped only by a need that stands in `tests/needs.py`; any other skip fails.
 """
 
 from __future__ import annotations
