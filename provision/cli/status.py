@@ -55,8 +55,10 @@ def _list(rack: str, *, as_json: bool) -> ExitCode:
     elif not found:
         print(f"no run of rack {rack} is recorded on this machine")
     else:
+        width = max(len(status.record.run) for status in found)
         for status in found:
-            print(f"{status.record.run}  {status.record.verb:<4}  {status.word}")
+            run = status.record.run
+            print(f"{run:<{width}}  {status.record.verb:<7}  {status.word}")
     return ExitCode.OK
 
 

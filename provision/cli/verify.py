@@ -16,7 +16,8 @@ from provision.cli.output import print_document
 from provision.cli.running import add_common, add_scan, require_places
 from provision.core.events import EventSink, FileSink, NullSink
 from provision.core.exitcodes import ExitCode
-from provision.core.paths import state_home
+from provision.engine.judging import judging
+from provision.engine.session import Request, typed_command
 from provision.verdict import terminal
 
 
@@ -45,17 +46,19 @@ def run(args: argparse.Namespace) -> ExitCode:
     events: EventSink = FileSink(args.events) if args.events else NullSink()
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name = f"{stamp}-verify-{secrets.token_hex(2)}"
-    folder = state_home() / "runs" / name
-    verdict = judge(
-        rack,
-        inputs.lock,
-        run=name,
-        events=events,
-        workdir=folder / "checks",
-        policy=inputs.policy,
-        scan=args.scan,
-    )
-    reports = write_reports(verdict, folder)
+    request = Request(rack, "verify", typed_command(), policy=inputs.policy)
+    with judging(request, name, events) as going:
+        verdict = judge(
+            rack,
+            inputs.lock,
+            run=name,
+            events=going.sink,
+            workdir=going.folder.path / "checks",
+            policy=inputs.policy,
+            scan=args.scan,
+        )
+        reports = write_reports(verdict, going.folder.path)
+        going.exit_code = verdict.exit_code
     if args.report:
         reports = write_reports(verdict, args.report)
     if args.json:

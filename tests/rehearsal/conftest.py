@@ -143,10 +143,14 @@ class SimulatedRack:
         return ran
 
     def runs(self) -> list[Path]:
-        """The folders of this rack's runs, oldest first."""
-        of_rack = f'"rack": "{self.rehearsal.name}"'
+        """The folders of this rack's runs that plan or change, oldest first."""
         found = sorted((self.state / "holdfast/runs").glob("*/run.json"))
-        return [path.parent for path in found if of_rack in path.read_text()]
+        records = {path.parent: json.loads(path.read_text()) for path in found}
+        return [
+            path
+            for path, record in records.items()
+            if record["rack"] == self.rehearsal.name and record["verb"] != "verify"
+        ]
 
     def edited(self, name: str, change: Callable[[str], str]) -> Path:
         """A changed copy of the inventory, beside it so that its relative paths hold."""
