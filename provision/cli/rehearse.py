@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from provision.cli.output import print_document, style
+from provision.cli.output import folded, print_document, style, width_of
 from provision.core.events import Event, EventSink, FileSink, NullSink, Tee
 from provision.core.exitcodes import ExitCode
 from provision.core.names import suggest
@@ -217,25 +217,29 @@ class _Lines:
     def emit(self, event: Event) -> None:
         """Print the start and the end of a step."""
         if event.kind == "rehearsal.swept":
-            print(f"took down {event.data['name']}, whose owner had died", file=sys.stderr)
+            _say(f"took down {event.data['name']}, whose owner had died")
         if event.kind == "rehearsal.machine":
-            print(f"machines are {event.data['says']}", file=sys.stderr, flush=True)
+            _say(f"machines are {event.data['says']}")
         if event.kind == "rehearsal.limit":
-            print(event.data["says"], file=sys.stderr)
+            _say(event.data["says"])
         if event.kind == "rehearsal.base":
             why = f", because {event.data['why']}" if event.data["why"] else ""
-            says = f"nodes of release {event.data['release']}: {event.data['made_of']}{why}"
-            print(says, file=sys.stderr, flush=True)
+            _say(f"nodes of release {event.data['release']}: {event.data['made_of']}{why}")
         if event.kind != "rehearsal.step":
             return
         if event.data["state"] == "start":
             self._since = event.at
-            print(f"· {event.data['says']} …", file=sys.stderr, flush=True)
+            _say(f"· {event.data['says']} …")
         else:
             took = event.at - self._since
-            print(f"✔ {event.data['says']}: {took:.1f} s", file=sys.stderr, flush=True)
+            _say(f"✔ {event.data['says']}: {took:.1f} s")
 
     _since = 0.0
+
+
+def _say(text: str) -> None:
+    for line in folded(text, width_of(sys.stderr), "  "):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _events(args: argparse.Namespace) -> EventSink:
