@@ -85,6 +85,8 @@ WAIVED = {
     "stig": {
         "fapolicyd-enforcing": "Debian's fapolicyd trusts what dpkg's database lists; a node has"
         " rpm's alone, so that nothing on it would start.",
+        "usbguard": "Debian gives usbguard's configuration the mode that its daemon asks for only"
+        " when dpkg sets the package up; as an RPM it does not start.",
     },
 }
 """Controls, by profile, that want what Debian does not have, of those that no container gets."""
