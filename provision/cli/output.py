@@ -17,6 +17,9 @@ from provision.core.problems import Problem, by_position
 ERROR_SCHEMA = "holdfast.error/1"
 
 _CARET = re.compile(r" {4,}\^")
+_COMMAND = re.compile(r"`[^`]*`")
+_KEPT = "\0"
+"""Stands for a blank that is not folded at."""
 _PROSE = 28
 """Columns that a table's last cell, which is prose, is not to have less of beside the others."""
 _BELOW = "    "
@@ -100,22 +103,23 @@ def width_of(stream: TextIO | None = None) -> int | None:
 def folded(text: str, width: int | None, indent: str = "") -> list[str]:
     """`text` in lines of at most `width` columns, those after the first behind `indent`.
 
-    Only blanks are folded at: a path or a digest that is longer stays in one piece.
+    Only blanks are folded at: a path or a digest that is longer stays in one piece. So does a
+    command, because a part of it that is pasted into a shell would be another command.
     """
     if width is None or len(text) <= width:
         return [text]
     # What stands before the first word is the text's own.
     own = text[: len(text) - len(text.lstrip())]
-    return textwrap.wrap(
-        text.lstrip(),
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), text.lstrip())
+    lines = textwrap.wrap(
+        whole,
         max(width, len(indent) + 20),
         initial_indent=own,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-        replace_whitespace=False,
-        drop_whitespace=True,
     )
+    return [line.replace(_KEPT, " ") for line in lines]
 
 
 def table(

@@ -230,6 +230,8 @@ def render(plan: Plan, bold: bool = False) -> str:
     blocks = [_render_group(group, bold) for group in plan.groups()]
     if plan.continues is not None:
         blocks.insert(0, _render_continued(plan))
+        if not plan.nodes:
+            return blocks[0] + "\n"
     counts = plan.counts()
     summary = (
         f"{counts['nodes_changing']} of {counts['nodes']} nodes change: "
@@ -241,8 +243,9 @@ def render(plan: Plan, bold: bool = False) -> str:
 
 
 def _render_continued(plan: Plan) -> str:
-    done = f"; finished before: {_few(plan.done)}" if plan.done else ""
-    return f"run {plan.continues} goes on, and this is left of its plan{done}"
+    done = f"\nfinished before: {_few(plan.done)}" if plan.done else ""
+    left = "this" if plan.nodes else "nothing"
+    return f"run {plan.continues} goes on, and {left} is left of its plan{done}"
 
 
 def _render_group(group: Group, bold: bool) -> str:

@@ -358,7 +358,7 @@ def _give_back(session: Session, report: Report) -> dict[str, str]:
 
 def _interrupted(session: Session, report: Report) -> Report:
     report.problems.append(
-        Problem("interrupted", "interrupted", hint=f"continue with: {_resume(session)}")
+        Problem("interrupted", "interrupted", hint=f"continue with `{_resume(session)}`")
     )
     with contextlib.suppress(KeyboardInterrupt):
         _give_back(session, report)

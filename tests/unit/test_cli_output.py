@@ -155,6 +155,16 @@ def test_the_last_cell_is_folded_beside_the_others_or_below_them():
     ]
 
 
+def test_a_command_is_never_folded():
+    """A part of it that is pasted would run: an `up` of everything in place of a resume."""
+    command = f"`holdfast up {'/a/rack/of/a/site' * 4}.yml --resume 20261123T091500Z-3f9a1c`"
+    lines = folded(
+        f"    hint: mend it first; then go on with {command}; the log is there", 80, "    "
+    )
+    first = "    hint: mend it first; then go on with"
+    assert lines == [first, f"    {command};", "    the log is there"]
+
+
 def test_a_path_is_never_folded():
     path = "/a/path/" + "that-is-long/" * 8
     assert folded(f"    hint: look at {path} first", 80, " " * 10) == [

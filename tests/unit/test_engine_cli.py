@@ -134,7 +134,7 @@ def test_status_tells_the_last_run(script, capsys):
     assert cli.main(["up", "rack.yml", "--resume", "last", "--json"]) == 0
     assert told(capsys)["run"] == run
     assert cli.main(["status", "rack.yml", "--all"]) == 0
-    assert f"{run}  up       ok" in capsys.readouterr().out
+    assert f"{run}  up    ok" in capsys.readouterr().out
 
 
 def test_one_run_cannot_be_resumed_and_replaced(script, capsys):

@@ -156,9 +156,13 @@ def test_what_is_left_of_a_plan_is_what_no_phase_has_done():
         ("n3", ["base", "time"]),
     ]
     text = plans.render(left)
-    assert text.startswith("run r1 goes on, and this is left of its plan; finished before: n1\n\n")
+    assert text.startswith("run r1 goes on, and this is left of its plan\nfinished before: n1\n\n")
     assert "2 of 2 nodes change: 3 changes" in text
     assert "goes on" not in plans.render(plan)
+    state.node("n2").status = state.node("n3").status = "ok"
+    assert plans.render(plan.left("r1", state)) == (
+        "run r1 goes on, and nothing is left of its plan\nfinished before: n1, n2, n3\n"
+    )
 
 
 def test_many_names_are_cut():

@@ -260,6 +260,8 @@ def test_taking_down_what_is_not_there_names_the_nearest(capsys):
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
     assert problem["message"] == "there is no rehearsal rack 'hf-abc123'"
     assert problem["hint"] == "did you mean 'hf-abc124'?"
+    assert main(["rehearse", "--down", "hf-abc124.lock"]) == 2
+    assert "hint: did you mean 'hf-abc124'?" in capsys.readouterr().err
     for outside in ("../rehearsal/hf-abc124", ".", "hf-abc124/"):
         assert main(["rehearse", "--down", outside]) == 2
 

@@ -68,7 +68,7 @@ def test_a_run_that_judged_is_listed_shown_and_not_resumed(monkeypatch, capsys):
     assert main(["verify", str(EXAMPLE), "--limit", "gpu-01", "--json"]) == 1
     run = json.loads(capsys.readouterr().out)["run"]
     assert main(["status", str(EXAMPLE), "--all"]) == 0
-    assert capsys.readouterr().out == f"{run}  verify   findings\n"
+    assert capsys.readouterr().out == f"{run}  verify  findings\n"
     assert main(["status", str(EXAMPLE), "--run", run]) == 0
     out = capsys.readouterr().out
     assert "gpu-01  looked at" in out
