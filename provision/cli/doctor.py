@@ -87,7 +87,7 @@ def look(family: str, which: Callable[[str], str | None] | None = None) -> Itera
     find = which or _which
     for command, when, debian, el, why in system_needs():
         if when == "tests":
-            continue
+            continue  # whoever uses Holdfast needs none of it
         package = {"debian": debian, "el": el}.get(family, command)
         path = find(command)
         if package == "-" and path is None:
