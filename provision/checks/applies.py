@@ -18,6 +18,13 @@ def where_it_has_a_kernel(node: Expected) -> str | None:
     return "a container has its host's kernel, not its own" if node.kind == "container" else None
 
 
+def where_it_has_selinux(node: Expected) -> str | None:
+    """For checks of SELinux: a node has it unless its inventory says why not."""
+    why = node.lacks.get("selinux")
+    told = f"the inventory declares that it has no SELinux: {why}" if why else None
+    return where_it_has_a_kernel(node) or told
+
+
 def where_the_firewall_is_on(node: Expected) -> str | None:
     """For checks of the packet filter."""
     return None if node.firewall else "the inventory declares holdfast_firewall.enabled: false"
@@ -44,9 +51,9 @@ def where_servers_are_declared(node: Expected) -> str | None:
     return None if node.time_servers else "the inventory declares no holdfast_time.servers"
 
 
-def where_it_serves_with_a_kernel(node: Expected) -> str | None:
-    """For checks of what confines the serving container on a kernel of its own."""
-    return where_it_serves(node) or where_it_has_a_kernel(node)
+def where_it_serves_with_selinux(node: Expected) -> str | None:
+    """For checks of what SELinux does to the serving container."""
+    return where_it_serves(node) or where_it_has_selinux(node)
 
 
 def where_packages_are_locked(role: str) -> Callable[[Expected], str | None]:

@@ -94,7 +94,8 @@ class Expected(_Part):
     """Everything that is declared for one node.
 
     `controls` are the files with the resolved controls of `profile`, for each release that the
-    node may turn out to be; none without a profile.
+    node may turn out to be; none without a profile. `lacks` is what the inventory says that it
+    does without, and why.
     """
 
     node: str
@@ -111,6 +112,7 @@ class Expected(_Part):
     machine: Machine | None
     profile: str = NONE
     controls: dict[str, str] = {}
+    lacks: dict[str, str] = {}
 
     def packages_of(self, role: str, el: str, arch: str) -> tuple[Package, ...]:
         """The locked packages that `role` asks for on this release and architecture."""
@@ -175,6 +177,7 @@ def expected_of(
         machine=_machine(node),
         profile=rack.profile,
         controls=dict(controls or {}),
+        lacks=node.lacks.reasons,
     )
 
 

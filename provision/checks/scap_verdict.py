@@ -24,10 +24,10 @@ from provision.core.paths import data_dir
 from provision.core.problems import fail
 from provision.policy import baseline as baselines
 from provision.policy.baseline import Baseline, Breach, Content, Judged
-from provision.policy.judge import selection_of, traits_of
+from provision.policy.judge import selection_of, target_of
 from provision.policy.load import Policy
 from provision.policy.model import RELEASES, Release
-from provision.policy.resolve import NONE, Resolution, Target, resolve
+from provision.policy.resolve import NONE, Resolution, resolve
 from provision.policy.tailoring import tailor
 from provision.rack.model import Node, Rack
 from provision.rack.ssh import SshSettings
@@ -108,8 +108,7 @@ def judge_by_openscap(
         release = _release(major)
         if release not in profile.benchmark:
             raise NoContent(f"the profile {profile.id} says nothing of release {major or '?'}")
-        target = Target(release, node.kind, traits_of(node))
-        resolutions[node.name] = resolve(policy, selection_of(rack), target)
+        resolutions[node.name] = resolve(policy, selection_of(rack), target_of(node, release))
         return resolutions[node.name]
 
     def ask(node: Node, major: str) -> Order:

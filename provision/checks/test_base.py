@@ -7,7 +7,7 @@ import ipaddress
 from provision.checks import firewall
 from provision.checks.applies import (
     where_hardware_is_declared,
-    where_it_has_a_kernel,
+    where_it_has_selinux,
     where_packages_are_locked,
     where_the_firewall_is_on,
 )
@@ -300,7 +300,7 @@ def _loopback(address: str) -> bool:
     action="find why it was turned off; set it to enforcing and relabel",
     clears="the kernel enforces and /etc/selinux/config says so",
     looks=("base",),
-    applies=where_it_has_a_kernel,
+    applies=where_it_has_selinux,
 )
 def test_selinux(look: Looker, seen: Seen, expected: Expected) -> None:
     """The kernel's mode, and the one it will start with."""

@@ -22,9 +22,9 @@ def _applies(name: str) -> Callable[[Expected], str | None]:
             return "the inventory asks for no profile"
         if any(any(declared.of_type(c, name)) for c in declared.releases(node).values()):
             return None
-        return (
-            f"no control of {node.profile} sets {KINDS[name].things} on a node of kind {node.kind}"
-        )
+        told = f"no control of {node.profile} sets {KINDS[name].things}"
+        lacks = " and ".join(lack.replace("_", " ") for lack in node.lacks)
+        return f"{told} on a node of kind {node.kind}" + (f" without {lacks}" if lacks else "")
 
     return applies
 

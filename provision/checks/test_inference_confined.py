@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.checks.applies import serving, where_it_serves, where_it_serves_with_a_kernel
+from provision.checks.applies import serving, where_it_serves, where_it_serves_with_selinux
 from provision.checks.container import LOOKS, processes
 from provision.checks.declaration import HIDDEN, Expected
 from provision.checks.declare import CouldNotLook, Looker, Seen, check, listed
@@ -155,7 +155,7 @@ def test_label_kept(look: Looker, seen: Seen, expected: Expected) -> None:
     action="see that SELinux is enforcing and container-selinux is installed; then " + _UP,
     clears="/proc/PID/attr/current names container_t",
     looks=LOOKS,
-    applies=where_it_serves_with_a_kernel,
+    applies=where_it_serves_with_selinux,
 )
 def test_selinux(look: Looker, seen: Seen, expected: Expected) -> None:
     """The label that the kernel holds."""

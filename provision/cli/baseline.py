@@ -86,8 +86,8 @@ def judged_by(inventory: Path, scanned: Scanned) -> tuple[Profile, Resolution]:
         HoldfastError: the inventory is wrong, or declares none for it (exit code 2).
     """
     from provision.cli.inputs import load_rack
-    from provision.policy.judge import selection_of, traits_of
-    from provision.policy.resolve import Target, resolve
+    from provision.policy.judge import selection_of, target_of
+    from provision.policy.resolve import resolve
 
     inputs = load_rack(inventory)
     profile = inputs.policy.profiles.get(inputs.rack.profile)
@@ -101,7 +101,7 @@ def judged_by(inventory: Path, scanned: Scanned) -> tuple[Profile, Resolution]:
             str(inventory),
         )
     node = inputs.rack.node(scanned.node)
-    target = Target(release, node.kind, traits_of(node))
+    target = target_of(node, release)
     return profile, resolve(inputs.policy, selection_of(inputs.rack), target)
 
 

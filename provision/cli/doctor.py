@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from importlib import metadata, resources
 from pathlib import Path
 
-from provision.cli.output import print_document, style, table
+from provision.cli.output import folded, print_document, rows_of, style, width_of
 from provision.core.exitcodes import ExitCode
 
 NEEDS = "system_needs.tsv"
@@ -194,18 +194,22 @@ _GLYPHS = {"ok": ("✔ ok", "good"), "old": ("! old", "warn"), "missing": ("✘ 
 
 
 def _page(needs: list[Need]) -> Iterator[str]:
-    width = max(len(text) for text, _ in _GLYPHS.values())
+    wide = max(len(text) for text, _ in _GLYPHS.values())
+    columns = width_of()
+    room = None if columns is None else columns - wide - 4
+    below = " " * (wide + 4)
     for when, title in (("always", "every controller"), ("rehearsal", "a rehearsal")):
         rows = [n for n in needs if n.when == when]
         if not rows:
             continue
         yield style(f"{title} needs", "bold")
-        lines = table(("", "", ""), ((n.name, n.seen, n.why) for n in rows))[1:]
-        for need, line in zip(rows, lines, strict=True):
+        laid = rows_of(("", "", ""), ((n.name, n.seen, n.why) for n in rows), room)[1:]
+        for need, (first, *more) in zip(rows, laid, strict=True):
             text, name = _GLYPHS[need.state]
-            yield f"  {style(text.ljust(width), name)}  {line}"
+            yield f"  {style(text.ljust(wide), name)}  {first}"
+            yield from (below + line for line in more)
             if need.mend:
-                yield f"  {' ' * width}  → {need.mend}"
+                yield from (below + line for line in folded(f"→ {need.mend}", room, "  "))
         yield ""
     missing = sum(n.state == "missing" for n in needs)
     yield style(f"{missing} missing", "bad") if missing else style("nothing is missing", "good")

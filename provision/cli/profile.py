@@ -267,7 +267,8 @@ def _target(asked: _Asked, args: argparse.Namespace) -> Target:
     nodes = _nodes(asked, args)
     kinds: Any = [args.kind, *(node.kind for node in nodes if args.node), "metal"]
     kind = next(k for k in kinds if k is not None)
-    return Target(releases[args.release], kind, _traits(nodes))
+    lacks = tuple(nodes[0].lacks.reasons.items()) if args.node and kind == nodes[0].kind else ()
+    return Target(releases[args.release], kind, _traits(nodes), lacks)
 
 
 def _nodes(asked: _Asked, args: argparse.Namespace) -> list[Node]:

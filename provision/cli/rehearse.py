@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from provision.cli.output import print_document, style
+from provision.cli.output import folded, print_document, style, width_of
 from provision.core.events import Event, EventSink, FileSink, NullSink, Tee
 from provision.core.exitcodes import ExitCode
 from provision.core.names import suggest
@@ -96,12 +96,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
     if args.down:
-        rack.load(args.down).take_down()
-        if args.json:
-            print_document({"schema": "holdfast.rehearsal/1", "name": args.down, "down": True})
-        else:
-            print(f"{args.down} is down; nothing of it is left")
-        return ExitCode.OK
+        return _take_down(args.down, args.json)
     if args.fault or args.on:
         return _break(args)
     _require_profile(args.profile)
@@ -131,6 +126,21 @@ def run(args: argparse.Namespace) -> ExitCode:
         print(f"\nrehearsed in {time.monotonic() - started:.0f} s on {_NODES[built.kind]} "
               f"({built.made_of}; not hardware)")  # fmt: skip
     return code
+
+
+def _take_down(name: str, as_json: bool) -> ExitCode:
+    """Take down a rack, also one that somebody removed a part of."""
+    found = rack.load(name)
+    gone = [one.name for one in found.nodes if not one.folder.is_dir()]
+    found.take_down()
+    if as_json:
+        document = {"schema": "holdfast.rehearsal/1", "name": name, "down": True, "gone": gone}
+        print_document(document)
+        return ExitCode.OK
+    print(f"{name} is down; nothing of it is left")
+    if gone:
+        print(f"gone before, with all their files: {', '.join(gone)}")
+    return ExitCode.OK
 
 
 def _break(args: argparse.Namespace) -> ExitCode:
@@ -207,25 +217,29 @@ class _Lines:
     def emit(self, event: Event) -> None:
         """Print the start and the end of a step."""
         if event.kind == "rehearsal.swept":
-            print(f"took down {event.data['name']}, whose owner had died", file=sys.stderr)
+            _say(f"took down {event.data['name']}, whose owner had died")
         if event.kind == "rehearsal.machine":
-            print(f"machines are {event.data['says']}", file=sys.stderr, flush=True)
+            _say(f"machines are {event.data['says']}")
         if event.kind == "rehearsal.limit":
-            print(event.data["says"], file=sys.stderr)
+            _say(event.data["says"])
         if event.kind == "rehearsal.base":
             why = f", because {event.data['why']}" if event.data["why"] else ""
-            says = f"nodes of release {event.data['release']}: {event.data['made_of']}{why}"
-            print(says, file=sys.stderr, flush=True)
+            _say(f"nodes of release {event.data['release']}: {event.data['made_of']}{why}")
         if event.kind != "rehearsal.step":
             return
         if event.data["state"] == "start":
             self._since = event.at
-            print(f"· {event.data['says']} …", file=sys.stderr, flush=True)
+            _say(f"· {event.data['says']} …")
         else:
             took = event.at - self._since
-            print(f"✔ {event.data['says']}: {took:.1f} s", file=sys.stderr, flush=True)
+            _say(f"✔ {event.data['says']}: {took:.1f} s")
 
     _since = 0.0
+
+
+def _say(text: str) -> None:
+    for line in folded(text, width_of(sys.stderr), "  "):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _events(args: argparse.Namespace) -> EventSink:

@@ -38,6 +38,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_scan(parser: argparse.ArgumentParser) -> None:
+    """The argument of the verbs that judge: how much OpenSCAP looks at."""
+    parser.add_argument(
+        "--scan",
+        choices=("full", "quick", "none"),
+        default="full",
+        help="where a profile is declared, let OpenSCAP judge by all rules (default), without those"
+        " that read every file of a node, or not at all; what is left out is judged by the last"
+        " full scan, and unknown once that is older than holdfast_full_scan_days",
+    )
+
+
 def require_places(*, events: Path | None = None, report: Path | None = None) -> None:
     """Make sure that a run can write what it is to write, before a node is contacted.
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from provision.cli.output import print_document, style, table
+from provision.cli.output import folded, print_document, rows_of, style, width_of
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import HoldfastError, fail
+from provision.core.shown import short_digests
 from provision.supply.artefacts import Checked, check_files
 from provision.supply.lock import load_lock, lock_sha256
 from provision.supply.model import Rpm, StackLock
@@ -88,7 +89,9 @@ def _find_lock(source: Path) -> tuple[Path, StackLock]:
 
 
 def _page(lock: StackLock, path: Path) -> Iterator[str]:
-    yield f"{style(lock.name, 'bold')}  made {lock.created}  {path}"
+    first, *more = folded(f"{lock.name}  made {lock.created}  {path}", width_of(), "  ")
+    yield style(lock.name, "bold") + first.removeprefix(lock.name)
+    yield from more
     yield f"sha256 {lock_sha256(path)}"
     yield from _section(
         "origins",
@@ -108,7 +111,7 @@ def _page(lock: StackLock, path: Path) -> Iterator[str]:
         "images",
         ("IMAGE", "ARCH", "DIGEST", "LICENCE", "CLASS", "WHY"),
         (
-            (i.name, i.arch, _short(i.digest), i.licence, i.licence_class, i.reason)
+            (i.name, i.arch, short_digests(i.digest), i.licence, i.licence_class, i.reason)
             for i in lock.images
         ),
     )
@@ -151,12 +154,13 @@ def _section(title: str, headings: tuple[str, ...], rows: Iterable[tuple[str, ..
     found = list(rows)
     if not found:
         return []
-    head, *lines = table(headings, found)
-    return ["", style(f"{title} ({len(found)})", "bold"), style(head, "dim"), *lines]
-
-
-def _short(digest: str) -> str:
-    return digest[: len("sha256:") + 12]
+    head, *lines = rows_of(headings, found, width_of())
+    return [
+        "",
+        style(f"{title} ({len(found)})", "bold"),
+        *(style(line, "dim") for line in head),
+        *(line for row in lines for line in row),
+    ]
 
 
 def size_text(size: int) -> str:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from provision.cli.inputs import load_rack
-from provision.cli.output import print_document
+from provision.cli.output import print_document, table
 from provision.cli.running import LIMIT_HELP
 from provision.core.exitcodes import ExitCode
 from provision.engine.runs import find_run, list_runs
@@ -55,8 +55,8 @@ def _list(rack: str, *, as_json: bool) -> ExitCode:
     elif not found:
         print(f"no run of rack {rack} is recorded on this machine")
     else:
-        for status in found:
-            print(f"{status.record.run}  {status.record.verb:<4}  {status.word}")
+        rows = ((s.record.run, s.record.verb, s.word) for s in found)
+        print("\n".join(table(("RUN", "VERB", "STATUS"), rows)[1:]))
     return ExitCode.OK
 
 

@@ -7,11 +7,19 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provision.cli.inputs import Inputs, load_rack, require_secrets
 from provision.cli.live import Watch, watching
 from provision.cli.output import coloured, print_document, print_problems
-from provision.cli.running import add_common, document, require_places, same_run, terminating
+from provision.cli.running import (
+    add_common,
+    add_scan,
+    document,
+    require_places,
+    same_run,
+    terminating,
+)
 from provision.core.events import EventSink
 from provision.core.exitcodes import ExitCode
 from provision.engine.plan import Plan, render
@@ -21,6 +29,9 @@ from provision.engine.up import Judge, Report, up
 from provision.rack.model import Rack
 from provision.rack.ssh import SshSettings
 from provision.verdict.model import Verdict
+
+if TYPE_CHECKING:
+    from provision.checks.scap_verdict import Mode
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="replace the node locks of this run, which is known to be dead",
     )
+    add_scan(parser)
     parser.add_argument(
         "--report",
         type=Path,
@@ -68,7 +80,8 @@ def run(args: argparse.Namespace) -> ExitCode:
         watching(as_json=args.json, events=args.events) as watch,
         Session(request, watch.sink) as session,
     ):
-        report = up(session, inputs.lock, _judge(inputs), lambda plan: show_plan(watch, plan))
+        judge = _judge(inputs, args.scan)
+        report = up(session, inputs.lock, judge, lambda plan: show_plan(watch, plan))
     return tell_end(report, watch, as_json=args.json, also=args.report)
 
 
@@ -93,7 +106,7 @@ def _rack_of_run(rack: Rack, folder: RunFolder, limit: str | None) -> Rack:
     return rack.model_copy(update={"nodes": nodes})
 
 
-def _judge(inputs: Inputs) -> Judge:
+def _judge(inputs: Inputs, scan: Mode) -> Judge:
     from provision.checks.report import judge
 
     def verdict(rack: Rack, run: str, workdir: Path, ssh: SshSettings, sink: EventSink) -> Verdict:
@@ -105,6 +118,7 @@ def _judge(inputs: Inputs) -> Judge:
             workdir=workdir,
             ssh=ssh,
             policy=inputs.policy,
+            scan=scan,
         )
 
     return verdict

@@ -13,24 +13,18 @@ from pathlib import Path
 from provision.checks.report import judge, write_reports
 from provision.cli.inputs import load_rack, require_secrets
 from provision.cli.output import print_document
-from provision.cli.running import add_common, require_places
+from provision.cli.running import add_common, add_scan, require_places
 from provision.core.events import EventSink, FileSink, NullSink
 from provision.core.exitcodes import ExitCode
-from provision.core.paths import state_home
+from provision.engine.judging import judging
+from provision.engine.session import Request, typed_command
 from provision.verdict import terminal
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_common(parser)
-    parser.add_argument(
-        "--scan",
-        choices=("full", "quick", "none"),
-        default="full",
-        help="where a profile is declared, let OpenSCAP judge by all rules (default), without those"
-        " that read every file of a node, or not at all; what is left out is judged by the last"
-        " full scan, and unknown once that is older than holdfast_full_scan_days",
-    )
+    add_scan(parser)
     parser.add_argument(
         "--report",
         type=Path,
@@ -52,17 +46,19 @@ def run(args: argparse.Namespace) -> ExitCode:
     events: EventSink = FileSink(args.events) if args.events else NullSink()
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name = f"{stamp}-verify-{secrets.token_hex(2)}"
-    folder = state_home() / "runs" / name
-    verdict = judge(
-        rack,
-        inputs.lock,
-        run=name,
-        events=events,
-        workdir=folder / "checks",
-        policy=inputs.policy,
-        scan=args.scan,
-    )
-    reports = write_reports(verdict, folder)
+    request = Request(rack, "verify", typed_command(), policy=inputs.policy)
+    with judging(request, name, events) as going:
+        verdict = judge(
+            rack,
+            inputs.lock,
+            run=name,
+            events=going.sink,
+            workdir=going.folder.path / "checks",
+            policy=inputs.policy,
+            scan=args.scan,
+        )
+        reports = write_reports(verdict, going.folder.path)
+        going.exit_code = verdict.exit_code
     if args.report:
         reports = write_reports(verdict, args.report)
     if args.json:

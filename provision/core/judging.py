@@ -93,6 +93,30 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Named:
+    """Data that stands in no file that a person wrote: a path is all the place that it has."""
+
+    name: str
+
+    def problem(
+        self,
+        code: str,
+        message: str,
+        inner: KeyPath = (),
+        /,
+        *,
+        key: bool = False,
+        value: str | None = None,
+        hint: str | None = None,
+    ) -> Problem:
+        """A problem with what is at `inner` of the data, or with its key."""
+        where = ".".join([self.name, *(str(part) for part in inner)])
+        return Problem(
+            code, message, value=value, hint=hint, where=f"the key {where}" if key else where
+        )
+
+
+@dataclass(frozen=True)
 class Subject:
     """What is judged: where it stands, what messages call it, its value and its type."""
 

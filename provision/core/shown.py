@@ -8,6 +8,7 @@ _SECRET_LINE = re.compile(
     r"(?i)((?:[\w.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key"
     r"|tls[_-]\w+|_pass))[\"']?\s*:\s*)\S.*"
 )
+_DIGEST = re.compile(r"\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b")
 _SECRET_URL = re.compile(r"(://)[^/\s@]+@")
 
 
@@ -22,6 +23,11 @@ def shown_line(lines: tuple[str, ...], number: int) -> str | None:
 def printable(text: str) -> str:
     """`text` of the same length without anything that a terminal would obey."""
     return "".join(c if c.isprintable() else " " if c == "\t" else "\N{MIDDLE DOT}" for c in text)
+
+
+def short_digests(text: str) -> str:
+    """`text` with each sha256 as its first 12 digits, which tell any two of a stack apart."""
+    return _DIGEST.sub(r"\1", text)
 
 
 def shown(value: object, limit: int = 60) -> str:

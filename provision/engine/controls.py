@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from provision.core.files import write_whole
 from provision.core.problems import fail
-from provision.policy.judge import TRAITS, selection_of, targets_of, traits_of
+from provision.policy.judge import TRAITS, selection_of, target_of, targets_of
 from provision.policy.load import Policy
 from provision.policy.model import KINDS, RELEASES, Release
 from provision.policy.resolve import NONE, Target, resolve
@@ -29,8 +29,7 @@ def controls_of(rack: Rack, policy: Policy, node: Node, release: str) -> Rendere
     chosen = next((r for r in known if r == release), None)
     if chosen is None:
         raise fail("release", f"there are no controls for {release}", where=node.name)
-    target = Target(chosen, node.kind, traits_of(node))
-    return resolve(policy, selection_of(rack), target).rendered()
+    return resolve(policy, selection_of(rack), target_of(node, chosen)).rendered()
 
 
 def write_controls(rack: Rack, policy: Policy, folder: Path) -> dict[str, dict[str, str]]:

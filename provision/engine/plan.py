@@ -8,10 +8,12 @@ only the place where it stopped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from provision.core.events import Event
+from provision.core.shown import short_digests
+from provision.engine.journal import NodeState, RunState
 from provision.engine.recorder import INTERNAL
 
 SCHEMA = "holdfast.plan/1"
@@ -79,9 +81,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a rack, a node after the other in the inventory's order."""
+    """The plan of a rack, a node after the other in the inventory's order.
+
+    Where it is what is left of a run's plan, `continues` is the run, and `done` are the nodes that
+    it finished.
+    """
 
     nodes: tuple[NodePlan, ...]
+    continues: str | None = None
+    done: tuple[str, ...] = ()
 
     def of(self, node: str) -> NodePlan:
         """The plan of one node.
@@ -103,6 +111,18 @@ class Plan:
     def stopped(self) -> tuple[NodePlan, ...]:
         """The nodes on which check mode could not look at everything."""
         return tuple(p for p in self.nodes if p.stop is not None)
+
+    def left(self, run: str, state: RunState) -> Plan:
+        """What is left of the plan where `run` has done what `state` says."""
+        nodes, done = [], []
+        for plan in self.nodes:
+            before = state.nodes.get(plan.node, NodeState())
+            if before.status == "ok":
+                done.append(plan.node)
+                continue
+            items = tuple(item for item in plan.items if item.phase not in before.finished)
+            nodes.append(replace(plan, items=items))
+        return Plan(tuple(nodes), run, tuple(done))
 
     def groups(self) -> tuple[Group, ...]:
         """Nodes with the same plan together, in the order of each group's first node."""
@@ -204,9 +224,14 @@ def build(
 def render(plan: Plan, bold: bool = False) -> str:
     """The plan as text for a person.
 
-    Nodes with the same changes stand together; `bold` marks headings for a terminal.
+    Nodes with the same changes stand together, and digests are cut short; `bold` marks headings
+    for a terminal.
     """
     blocks = [_render_group(group, bold) for group in plan.groups()]
+    if plan.continues is not None:
+        blocks.insert(0, _render_continued(plan))
+        if not plan.nodes:
+            return blocks[0] + "\n"
     counts = plan.counts()
     summary = (
         f"{counts['nodes_changing']} of {counts['nodes']} nodes change: "
@@ -214,7 +239,13 @@ def render(plan: Plan, bold: bool = False) -> str:
     )
     if counts["nodes_stopped"]:
         summary += f"; {counts['nodes_stopped']} could not be looked at to the end"
-    return "\n\n".join([*blocks, summary]) + "\n"
+    return short_digests("\n\n".join([*blocks, summary]) + "\n")
+
+
+def _render_continued(plan: Plan) -> str:
+    done = f"\nfinished before: {_few(plan.done)}" if plan.done else ""
+    left = "this" if plan.nodes else "nothing"
+    return f"run {plan.continues} goes on, and {left} is left of its plan{done}"
 
 
 def _render_group(group: Group, bold: bool) -> str:

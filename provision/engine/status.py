@@ -12,6 +12,8 @@ from provision.engine.journal import NodeState, RunState, read_journal
 from provision.engine.runs import RunFolder, RunRecord
 
 SCHEMA = "holdfast.status/1"
+LOOKERS = ("plan", "verify")
+"""Verbs that change nothing, whose runs finish no node."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Status:
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """The nodes that a resume would still work on."""
+        """The nodes that a resume would still work on; none of a run that changes nothing."""
+        if self.record.verb in LOOKERS:
+            return ()
         return tuple(n for n in self.record.nodes if self.node(n).status != "ok")
 
     @property
@@ -107,15 +111,18 @@ def render(status: Status, only: Collection[str] | None = None) -> list[str]:
         lines.append(f"  verdict: {status.verdict}")
     names = [n for n in record.nodes if only is None or n in only]
     width = max((len(n) for n in names), default=4)
-    lines += [f"  {name:<{width}}  {_node_words(status.node(name))}" for name in names]
+    open_end = "not finished"
+    if record.verb in LOOKERS and status.state.exit_code is not None:
+        open_end = "looked at"
+    lines += [f"  {name:<{width}}  {_node_words(status.node(name), open_end)}" for name in names]
     if status.resumable:
         lines.append(f"  continue with: holdfast up {record.inventory} --resume {record.run}")
     lines.append(f"  folder: {status.folder.path}")
     return lines
 
 
-def _node_words(node: NodeState) -> str:
-    words = [node.status or "not finished"]
+def _node_words(node: NodeState, open_end: str) -> str:
+    words = [node.status or open_end]
     if node.phases:
         words.append(", ".join(f"{phase} {end}" for phase, end in node.phases.items()))
     if node.changes:

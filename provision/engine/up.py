@@ -123,10 +123,10 @@ def _up(
     budget = rack.waves.failure_budget
     if not _preflight(session, lock, report, budget):
         return report.ended(ExitCode.NOT_DONE, "refused")
-    _take_or_make_plan(session, before, report)
+    kept = _take_or_make_plan(session, before, report)
     assert report.plan is not None
     if show is not None:
-        show(report.plan)
+        show(report.plan.left(session.record.run, before) if kept else report.plan)
     report.problems += _stops(report.plan)
     for stopped in report.plan.stopped:
         stop = stopped.stop
@@ -176,17 +176,21 @@ def _preflight(session: Session, lock: StackLock, report: Report, budget: int) -
     return ok
 
 
-def _take_or_make_plan(session: Session, before: RunState, report: Report) -> None:
-    """On a resume the plan of the run stands, unless it lacks a node that is there now."""
+def _take_or_make_plan(session: Session, before: RunState, report: Report) -> bool:
+    """On a resume the plan of the run stands, unless it lacks a node that is there now.
+
+    Returns whether it does.
+    """
     left_out = set(report.results)
     rack = session.request.rack
     kept = _kept_plan(session) if before.stage_done("plan") else None
     wanted = {node.name for node in rack.nodes} - left_out
     if kept is not None and wanted <= {p.node for p in kept.nodes}:
         report.plan = Plan(tuple(p for p in kept.nodes if p.node in wanted))
-        return
+        return True
     chosen = tuple(node for node in rack.nodes if node.name not in left_out)
     _plan(session, rack.model_copy(update={"nodes": chosen}), report)
+    return False
 
 
 def _kept_plan(session: Session) -> Plan | None:
@@ -367,7 +371,7 @@ def _give_back(session: Session, report: Report) -> dict[str, str]:
 
 def _interrupted(session: Session, report: Report) -> Report:
     report.problems.append(
-        Problem("interrupted", "interrupted", hint=f"continue with: {_resume(session)}")
+        Problem("interrupted", "interrupted", hint=f"continue with `{_resume(session)}`")
     )
     with contextlib.suppress(KeyboardInterrupt):
         _give_back(session, report)

@@ -47,6 +47,7 @@ def resolved(profile: Profile, resolution: Resolution) -> dict[str, Any]:
         "release": target.release,
         "kind": target.kind,
         "traits": sorted(target.traits),
+        "lacks": dict(target.lacks),
         "applied": [
             {
                 **render(item),

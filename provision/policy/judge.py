@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provision.policy.load import Policy
-from provision.policy.model import RELEASES
+from provision.policy.model import RELEASES, Release
 from provision.policy.resolve import Selection, Target, objections
 from provision.rack.known import Judge, Objection, Security
 from provision.rack.model import Node, Rack
@@ -35,9 +35,14 @@ def selection_of(rack: Rack) -> Selection:
     return Selection(rack.profile, rack.overlays, rack.waivers)
 
 
+def target_of(node: Node, release: Release) -> Target:
+    """What a node of a release is."""
+    return Target(release, node.kind, traits_of(node), tuple(node.lacks.reasons.items()))
+
+
 def targets_of(node: Node) -> list[Target]:
     """What a node may turn out to be: its release is known once it has been asked."""
-    return [Target(release, node.kind, traits_of(node)) for release in RELEASES]
+    return [target_of(node, release) for release in RELEASES]
 
 
 def judge_with(policy: Policy) -> Judge:

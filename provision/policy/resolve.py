@@ -8,7 +8,7 @@ it depends on a node being reachable.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -37,6 +37,9 @@ from provision.rack.known import Objection
 NONE = "none"
 """The profile without a control."""
 
+LACKED = {"selinux": ("SELinux", "selinux"), "boot_loader": ("boot loader", "kernel_argument")}
+"""What a machine may be declared to do without: its name, and what type of resource needs it."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -49,11 +52,23 @@ class Selection:
 
 @dataclass(frozen=True)
 class Target:
-    """What a node is, as far as controls depend on it."""
+    """What a node is, as far as controls depend on it.
+
+    `lacks` is what its inventory says that it does without, and why: of `LACKED`.
+    """
 
     release: Release
     kind: Kind = "metal"
     traits: frozenset[str] = frozenset()
+    lacks: tuple[tuple[str, str], ...] = ()
+
+    def without(self, resource: AnyResource) -> str | None:
+        """Why a resource means nothing here, by what the inventory says that the node lacks."""
+        for name, why in self.lacks:
+            told, needs = LACKED[name]
+            if resource.type == needs:
+                return f"the inventory declares that it has no {told}: {why}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -225,6 +240,8 @@ class _Sorter:
         if self.target.kind not in control.kinds:
             reason = f"it cannot be applied on a node of kind {self.target.kind}"
             self.not_applicable.append(NotApplicable(control, reason))
+        elif lacked := self.lacked(control):
+            self.not_applicable.append(NotApplicable(control, lacked))
         elif waiver is not None:
             exemption = Exemption("waiver", waiver.reason, waiver.owner, waiver.expires)
             self.waived.append(Waived(control, exemption))
@@ -237,6 +254,12 @@ class _Sorter:
         else:
             self.applied.append(self._applied(control, deviations))
 
+    def lacked(self, control: Control) -> str | None:
+        """Why nothing of a control can be set here, by what the inventory says."""
+        wanted = control.wanted(self.target.release, self.profile)
+        reasons = [self.target.without(resource) for resource in wanted]
+        return reasons[0] if reasons and all(reasons) else None
+
     def _applied(self, control: Control, deviations: list[tuple[Deviation, Exemption]]) -> Applied:
         resources = control.wanted(self.target.release, self.profile)
         exemption = None
@@ -248,6 +271,7 @@ class _Sorter:
             else:
                 resources = (*resources, *(r for r in more if r not in resources))
                 extended.append(adopted)
+        resources = tuple(r for r in resources if self.target.without(r) is None)
         return Applied(control, resources, exemption, tuple(extended))
 
     def resolution(self) -> Resolution:
@@ -404,6 +428,9 @@ def _idle(
     if not possible:
         kinds = ", ".join(sorted({t.kind for t in member}))
         return f"it cannot be applied on a node of kind {kinds}"
+    possible = [t for t in possible if _Sorter(policy, selection, t).lacked(control) is None]
+    if not possible:
+        return "the inventory declares that its nodes lack what it is about"
     out = [_left_out(policy, selection, control, target) for target in possible]
     return f"overlay {out[0]} leaves it out already" if all(out) else None
 
@@ -434,7 +461,7 @@ def _idle_deviations(
             continue
         said: set[str] = set()
         for target in targets:
-            here = Target(target.release, target.kind, target.traits | set(adoption.features))
+            here = replace(target, traits=target.traits | set(adoption.features))
             for index, why in idle_deviations(policy, overlay, selection.profile, here):
                 deviation = overlay.deviations[index]
                 if deviation.control not in said:

@@ -8,6 +8,7 @@ want different things are found before a node is touched.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -103,7 +104,7 @@ _MADE = "Of a file that has to be made."
 _RELOAD = "The unit that is told, after all writes, that this changed."
 
 
-class Resource(Model):
+class Resource(Model, ABC):
     """What every resource may say: in which releases and profiles it is wanted; else in all."""
 
     type: str
@@ -114,13 +115,13 @@ class Resource(Model):
         default=(), description="Only in these profiles; in all of the control's when absent."
     )
 
+    @abstractmethod
     def wants(self) -> Iterator[Want]:
         """Each thing that this resource decides, with the value that it wants."""
-        raise NotImplementedError
 
+    @abstractmethod
     def words(self) -> str:
         """The resource in one line, for a person."""
-        raise NotImplementedError
 
 
 class Sysctl(Resource):

@@ -47,6 +47,7 @@ def cross_check(declaration: Declaration, drafts: list[Draft], known: KnownNames
         *_ports(drafts),
         *_gpus(drafts),
         *_limits(declaration, known),
+        *_lacks(drafts),
         *_connections(declaration, drafts),
         *_names(declaration, known),
         *_security(declaration, drafts, known),
@@ -189,6 +190,21 @@ def _gpus(drafts: list[Draft]) -> Iterator[Problem]:
             if place not in said:
                 said.add(place)
                 yield definition.problem(code, message, inner, key=not inner, hint=hint)
+
+
+def _lacks(drafts: list[Draft]) -> Iterator[Problem]:
+    """Only a machine that somebody put together may do without a part of the system."""
+    said: set[tuple[str, KeyPath]] = set()
+    for draft in drafts:
+        definition = draft.won.get(PREFIX + "lacks")
+        if definition is None or not draft.node.lacks.reasons or draft.node.kind == "vm":
+            continue
+        place = (definition.document.file, definition.path)
+        if place not in said:
+            said.add(place)
+            message = f"{draft.node.name!r} is of kind {draft.node.kind}; only a vm lacks anything"
+            hint = "remove it; a control that a node does without is waived in holdfast_waivers"
+            yield definition.problem("not-a-vm", message, key=True, hint=hint)
 
 
 def _gpu_mistakes(node: Node) -> Iterator[tuple[str, str, KeyPath, str]]:

@@ -295,6 +295,10 @@ ControlId = Annotated[
 ]
 
 
+Why = Annotated[str, Field(min_length=10, max_length=1000)]
+"""A reason, in a sentence."""
+
+
 class Adoption(Model):
     """An overlay that the site takes over: its deviations become the site's own."""
 
@@ -312,11 +316,26 @@ class Waiver(Model):
     """A control that the site does without, for a while."""
 
     control: ControlId = Field(description="Id of the control.")
-    reason: Annotated[str, Field(min_length=10, max_length=1000)] = Field(
-        description="Why the site does without it, in a sentence."
-    )
+    reason: Why = Field(description="Why the site does without it, in a sentence.")
     owner: Text = Field(description="Who answers for it.", examples=["security@example.org"])
     expires: Date = Field(description="The last day on which it counts.")
+
+
+class Lacks(Model):
+    """What a virtual machine does without and Enterprise Linux has, each with the reason."""
+
+    selinux: Why | None = Field(
+        default=None, description="Why no policy of SELinux is there to be enforced."
+    )
+    boot_loader: Why | None = Field(
+        default=None, description="Why nothing on it says what its kernel is started with."
+    )
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """What it does without, and why."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: why for name, why in found.items() if why is not None}
 
 
 Kind = Literal["metal", "vm", "container"]
@@ -342,6 +361,7 @@ class Node(Model):
     patience: int = 1
     groups: tuple[str, ...] = ()
     kind: Kind = "metal"
+    lacks: Lacks = Lacks()
     position: Position | None = None
     hardware: Hardware | None = None
     gpu: Gpu | None = None

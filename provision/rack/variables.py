@@ -25,6 +25,7 @@ from provision.rack.model import (
     HostKey,
     Inference,
     Kind,
+    Lacks,
     Name,
     Patience,
     Position,
@@ -190,6 +191,15 @@ VARIABLES: tuple[Variable, ...] = (
         "none",
     ),
     Variable("kind", "node", Kind, "What the node is.", "metal", "metal"),
+    Variable(
+        "lacks",
+        "node",
+        Lacks,
+        "What it does without, of what Enterprise Linux has. Only with `holdfast_kind: vm`: nothing"
+        " that needs it is set there or judged.",
+        "{boot_loader: Its kernel is started directly.}",
+        "{}",
+    ),
     Variable("position", "node", Position, "Where it sits in the rack.", "{unit: 12, height: 2}"),
     Variable(
         "hardware",

@@ -31,17 +31,20 @@ def write_inventory(
     profile: str = "none",
     waived: Mapping[str, str] | None = None,
     emulated: bool = False,
+    lacks: Mapping[str, str] | None = None,
     gpus: NodeModel | None = None,
 ) -> None:
     """Write the inventory of `nodes` to `path`; secrets and the login key lie beside it.
 
     With a profile the nodes also get the overlay of hosts that serve models, since they do.
     `waived` says of controls why these nodes do without them, `gpus` which ones they all have.
-    `emulated` machines are waited for longer.
+    `emulated` machines are waited for longer; `lacks` says of machines what they do without, and
+    why.
     """
     patience = EMULATED if emulated else 1
     hosts = {
-        node.name: _host(node, index, kind, patience) for index, node in enumerate(nodes, start=1)
+        node.name: _host(node, index, kind, patience, lacks or {})
+        for index, node in enumerate(nodes, start=1)
     }
     document = {
         "all": {
@@ -108,12 +111,15 @@ def _adopted(profile: str, waived: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _host(node: Node, unit: int, kind: str, patience: int) -> dict[str, Any]:
+def _host(
+    node: Node, unit: int, kind: str, patience: int, lacks: Mapping[str, str]
+) -> dict[str, Any]:
     slow = {"holdfast_patience": patience} if patience > 1 else {}
     return {
         "ansible_host": node.address,
         **slow,
         "holdfast_kind": kind,
+        **({"holdfast_lacks": dict(lacks)} if lacks else {}),
         "holdfast_position": {"unit": unit, "height": 1},
         "holdfast_host_keys": [node.host_key],
         "holdfast_tls_certificate": f"file:secrets/{node.name}.crt",

@@ -69,6 +69,29 @@ def kernel(base: Path) -> Path:
     return found[-1]
 
 
+def lacks(base: str) -> dict[str, str]:
+    """What a machine does without, of what Enterprise Linux has, and why.
+
+    Args:
+        base: ``el`` or ``compat``; see `provision.rehearsal.choice`.
+    """
+    missing = {"boot_loader": "The emulator starts its kernel itself, with arguments of its own."}
+    if base == "compat":
+        missing["selinux"] = "Debian has no policy that knows the names of Enterprise Linux."
+    return missing
+
+
+WAIVED = {
+    "stig": {
+        "fapolicyd-enforcing": "Debian's fapolicyd trusts what dpkg's database lists; a node has"
+        " rpm's alone, so that nothing on it would start.",
+        "usbguard": "Debian gives usbguard's configuration the mode that its daemon asks for only"
+        " when dpkg sets the package up; as an RPM it does not start.",
+    },
+}
+"""Controls, by profile, that want what Debian does not have, of those that no container gets."""
+
+
 def create(machine: Node, base: Path, peers: dict[str, str], login_key: str) -> None:
     """Lay out the machine's own files as any node's, and write its disk.
 

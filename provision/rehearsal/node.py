@@ -8,6 +8,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -231,17 +232,21 @@ def wait_for_ssh(node: Node, deadline: float) -> None:
 
 
 def stop(node: Node) -> None:
-    """Stop the node at once, as a power cut does, and unmount its tree. Nothing is removed."""
-    (node.folder / "stopped").write_text("")
+    """Stop the node at once, as a power cut does, and unmount its tree. Nothing is removed.
+
+    A node whose folder is gone is stopped as well: its processes are known by their words.
+    """
+    with suppress(FileNotFoundError):
+        (node.folder / "stopped").write_text("")
     pid = _pid(node)
-    if pid is not None:
-        for found in _family(pid):
+    for first in [pid] if pid is not None else _members(node):
+        for found in _family(first):
             _signal(found, signal.SIGKILL)
-        end = time.monotonic() + 10
-        while time.monotonic() < end and any(_alive(one) for one in _members(node)):
-            for one in _members(node):
-                _signal(one, signal.SIGKILL)
-            time.sleep(0.05)
+    end = time.monotonic() + 10
+    while time.monotonic() < end and any(_alive(one) for one in _members(node)):
+        for one in _members(node):
+            _signal(one, signal.SIGKILL)
+        time.sleep(0.05)
     (node.folder / "pid").unlink(missing_ok=True)
     _end_control_group(_control_group(node))
     if os.path.ismount(node.root):
@@ -293,8 +298,13 @@ def _pid(node: Node) -> int | None:
 
 
 def _members(node: Node) -> list[int]:
-    """Processes that belong to the node: their command line names its folder."""
+    """Processes that belong to the node: their command line names its folder.
+
+    What keeps it running comes first, or it would start what was ended again.
+    """
     marks = {f"--directory={node.root}", mark(node)}
+    keeper = ["bash", "-c", _KEEP_RUNNING, "node", os.fspath(node.folder)]
+    keepers = []
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -302,9 +312,11 @@ def _members(node: Node) -> list[int]:
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             except OSError:
                 continue
-            if marks & set(words):
+            if words[: len(keeper)] == keeper:
+                keepers.append(int(entry.name))
+            elif marks & set(words):
                 found.append(int(entry.name))
-    return found
+    return keepers + found
 
 
 def _family(pid: int) -> list[int]:

@@ -175,7 +175,10 @@ def build(
         folder.mkdir(parents=True, mode=0o700)
         write_whole(folder / "rehearsal.json", json.dumps(_record(rack), indent=1), mode=0o600)
         waived = recipe.waived.get(profile, {}) if choice.base == "compat" else {}
-        _start(rack, events, profile, waived, gpu_model)
+        if kind == "vm" and choice.base == "compat":
+            waived = {**waived, **machine.WAIVED.get(profile, {})}
+        lacks = machine.lacks(choice.base) if kind == "vm" else {}
+        _start(rack, events, profile, waived, lacks=lacks, gpus=gpu_model)
     except BaseException:
         rack.take_down()
         raise
@@ -187,6 +190,8 @@ def _start(
     events: EventSink,
     profile: str,
     waived: Mapping[str, str],
+    *,
+    lacks: Mapping[str, str],
     gpus: NodeModel | None,
 ) -> None:
     make_secrets(rack.folder / "secrets", rack.nodes)
@@ -205,7 +210,7 @@ def _start(
     slow = rack.kind == "vm" and machine.accelerator(rack.base).emulated
     write_inventory(
         rack.inventory, rack.name, rack.nodes, rack.kind,
-        profile=profile, waived=waived, gpus=gpus, emulated=slow,
+        profile=profile, waived=waived, gpus=gpus, emulated=slow, lacks=lacks,
     )  # fmt: skip
     make_room(len(rack.nodes), events)
     says = f"starting {len(rack.nodes)} nodes"

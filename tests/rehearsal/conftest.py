@@ -54,6 +54,16 @@ class Ran:
         return f"$ {' '.join(self.argv)}\n[{self.code}]\n{self.out}\n{self.err}"
 
 
+def not_passed(ran: Ran) -> dict[str, dict[str, str]]:
+    """By node, the checks that neither passed nor are not applicable, with their status."""
+    found: dict[str, dict[str, str]] = {}
+    for finding in ran.document["findings"]:
+        own = found.setdefault(finding["node"], {})
+        if finding["status"] not in ("pass", "not_applicable"):
+            own[finding["check"]] = finding["status"]
+    return found
+
+
 class SimulatedRack:
     """A rack for journeys: runs holdfast inside its network, and commands on its nodes."""
 
@@ -139,10 +149,14 @@ class SimulatedRack:
         self.ssh(name, "systemctl start holdfast-simulated-gpus.service")
 
     def runs(self) -> list[Path]:
-        """The folders of this rack's runs, oldest first."""
-        of_rack = f'"rack": "{self.rehearsal.name}"'
+        """The folders of this rack's runs that plan or change, oldest first."""
         found = sorted((self.state / "holdfast/runs").glob("*/run.json"))
-        return [path.parent for path in found if of_rack in path.read_text()]
+        records = {path.parent: json.loads(path.read_text()) for path in found}
+        return [
+            path
+            for path, record in records.items()
+            if record["rack"] == self.rehearsal.name and record["verb"] != "verify"
+        ]
 
     def edited(self, name: str, change: Callable[[str], str]) -> Path:
         """A changed copy of the inventory, beside it so that its relative paths hold."""

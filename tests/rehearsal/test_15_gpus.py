@@ -19,7 +19,7 @@ from provision.rehearsal import rack as racks
 from provision.rehearsal.gpu import models
 from tests.rehearsal.conftest import SimulatedRack
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.together("first")]
+pytestmark = pytest.mark.rehearsal
 
 MODEL = "h100-sxm"
 ON_BUS = "grep -l 0x0302 /sys/bus/pci/devices/*/class | wc -l"

@@ -25,9 +25,10 @@ pytestmark = pytest.mark.soak
 
 
 @contextmanager
-def one_node(state: Path) -> Iterator[SimulatedRack]:
+def one_node(state: Path, release: str = "10") -> Iterator[SimulatedRack]:
     """A rack of one bare node, taken down at the end."""
-    rack = SimulatedRack(racks.build(release="10", count=1, events=NullSink(), keep=False), state)
+    built = racks.build(release=release, count=1, events=NullSink(), keep=False)
+    rack = SimulatedRack(built, state)
     try:
         yield rack
     finally:

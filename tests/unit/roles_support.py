@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
 from ansible.module_utils.testing import patch_module_args
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,19 @@ def plugin(kind: str, name: str) -> ModuleType:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     return importlib.import_module(f"{PLUGINS}.{kind}.{name}")
+
+
+def documented(module: ModuleType) -> dict[str, Any]:
+    """A module's documentation, with the fragments of ours that it names."""
+    told = yaml.safe_load(module.DOCUMENTATION)
+    told.setdefault("options", {})
+    for name in told.get("extends_documentation_fragment", []):
+        _, _, file, *part = name.split(".")
+        fragment = plugin("doc_fragments", file).ModuleDocFragment
+        text = getattr(fragment, part[0].upper() if part else "DOCUMENTATION")
+        for key, entries in yaml.safe_load(text).items():
+            told[key] = {**entries, **told[key]}
+    return told
 
 
 class Result(dict):

@@ -96,5 +96,11 @@ def test_table_is_whole():
     assert all(all(cell.strip() == cell != "" for cell in row) for row in rows)
 
 
+def test_what_only_tests_need_is_no_matter_of_a_controllers():
+    only = {row[0] for row in doctor.system_needs() if row[1] == "tests"}
+    assert only
+    assert only.isdisjoint(n.name for n in doctor.look("debian", lambda command: None))
+
+
 def test_setup_reads_the_same_table():
     assert doctor.NEEDS in (ROOT / "scripts/setup").read_text()

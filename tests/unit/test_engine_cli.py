@@ -36,7 +36,7 @@ def script(monkeypatch, tmp_path):
     return made
 
 
-def judge(rack, lock, *, run, events, workdir, ssh=None, policy=None):
+def judge(rack, lock, *, run, events, workdir, ssh=None, policy=None, scan="full"):
     names = tuple(node.name for node in rack.nodes)
     findings = tuple(Finding(name, "base.x", "x", Status.PASS) for name in names)
     nodes = tuple(NodeSummary(name) for name in names)
@@ -92,6 +92,17 @@ def test_up_leaves_its_reports_and_an_events_file(script, capsys, tmp_path):
     assert [n["looked"] for n in document["nodes"]] == [4, 4]
     assert {p.name for p in reports.iterdir()} == {"verdict.json", "junit.xml", "report.html"}
     assert json.loads(events.read_text().splitlines()[0]) == {"schema": SCHEMA}
+
+
+@pytest.mark.parametrize("words", [(), ("--scan", "none"), ("--scan", "quick")])
+def test_up_scans_as_much_as_it_is_told(script, monkeypatch, words):
+    asked = []
+    monkeypatch.setattr(
+        "provision.checks.report.judge",
+        lambda *given, scan, **more: asked.append(scan) or judge(*given, **more),
+    )
+    assert cli.main(["up", "rack.yml", *words]) == 0
+    assert asked == [words[-1] if words else "full"]
 
 
 def test_a_refused_up_says_why_once_and_exits_3(script, capsys):

@@ -17,7 +17,7 @@ from tests.unit.roles_support import ROOT, plugin
 
 lock = plugin("modules", "node_lock")
 processes = plugin("module_utils", "processes")
-AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="processes of others need root")
+AS_ROOT = pytest.mark.needs("root")
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from provision.core.events import Event
 from provision.engine import plan as plans
 from provision.engine.apply import NOBODY, RESTART_GROUP, hosts_of, phases_of, pieces
+from provision.engine.journal import RunState
 from provision.engine.plan import Item, NodePlan, Plan, Stop
 from provision.engine.waves import over_budget, split
 
@@ -131,6 +134,35 @@ def test_nodes_with_the_same_changes_stand_together():
     assert "3 of 4 nodes change" in text
     assert "\x1b" not in text
     assert "\x1b[1m" in plans.render(plan, bold=True)
+
+
+def test_digests_are_cut_for_a_person_only():
+    digest = "sha256:" + "7dea81960fa3" + "0" * 52
+    plan = Plan((NodePlan("n1", (Item("inference", "t", (f"load llama-cpp@{digest}",)),), 3),))
+    assert "~ load llama-cpp@sha256:7dea81960fa3\n" in plans.render(plan)
+    assert digest in json.dumps(plan.to_json())
+
+
+def test_what_is_left_of_a_plan_is_what_no_phase_has_done():
+    items = (Item("base", "t", ("a",)), Item("time", "t", ("b",)))
+    plan = Plan(tuple(NodePlan(name, items, 3) for name in ("n1", "n2", "n3")))
+    state = RunState()
+    state.node("n1").status = "ok"
+    state.node("n2").phases["base"] = "changed"
+    state.node("n2").phases["time"] = "failed"
+    left = plan.left("r1", state)
+    assert [(p.node, [i.phase for i in p.items]) for p in left.nodes] == [
+        ("n2", ["time"]),
+        ("n3", ["base", "time"]),
+    ]
+    text = plans.render(left)
+    assert text.startswith("run r1 goes on, and this is left of its plan\nfinished before: n1\n\n")
+    assert "2 of 2 nodes change: 3 changes" in text
+    assert "goes on" not in plans.render(plan)
+    state.node("n2").status = state.node("n3").status = "ok"
+    assert plans.render(plan.left("r1", state)) == (
+        "run r1 goes on, and nothing is left of its plan\nfinished before: n1, n2, n3\n"
+    )
 
 
 def test_many_names_are_cut():

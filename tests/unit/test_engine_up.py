@@ -12,6 +12,7 @@ from provision.core.exitcodes import ExitCode
 from provision.core.locks import FileLock
 from provision.core.paths import state_home
 from provision.core.problems import HoldfastError
+from provision.engine import plan as plans
 from provision.engine import restart
 from provision.engine import session as sessions
 from provision.engine.journal import read_journal
@@ -222,9 +223,17 @@ def test_a_resume_continues_where_the_node_failed(tmp_path, scripted):
     assert any("--resume" in line for line in render(status))
     scripted.errors = {}
     scripted.calls.clear()
-    second, _ = run_up(a_rack, resume=RunFolder(first.folder))
+    shown = []
+    second, _ = run_up(a_rack, resume=RunFolder(first.folder), show=shown.append)
     assert second.exit_code is ExitCode.OK
     assert second.run == first.run
+    (left,) = map(plans.render, shown)
+    assert left == (
+        f"run {first.run} goes on, and this is left of its plan\n\n"
+        "n1  (1 node)\n  time\n    ~ write b\n\n"
+        "n2  (1 node)\n  base\n    ~ install a\n  time\n    ~ write b\n\n"
+        "2 of 2 nodes change: 3 changes, 0 that depend on an earlier change\n"
+    )
     assert [c[0] for c in scripted.calls] == ["preflight", "wave", "wave"], "the plan stands"
     assert scripted.applied[2:] == [
         ("n1", "time"),

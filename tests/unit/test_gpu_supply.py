@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,8 +125,29 @@ def judge(tmp_path):
     return write
 
 
-def spoil(lock, key, value):
-    lock["gpu"][0][key] = value
+@dataclass(frozen=True)
+class Spoilt:
+    """What is done to a good lock, the problem's code, and how the line begins where it stands."""
+
+    how: Callable[[dict[str, Any]], object]
+    code: str
+    line: str
+    provider: str = "site_signed"
+
+
+def unit(key, value):
+    """Give a field of the unit this value."""
+    return lambda lock: lock["gpu"][0].update({key: value})
+
+
+def other(package, **values):
+    """Name another version of a package."""
+    return lambda lock: replaced(lock, package, **values)
+
+
+def lacking(package):
+    """Take a package away."""
+    return lambda lock: without(lock, package)
 
 
 def replaced(lock, package, **values):
@@ -150,150 +174,91 @@ def image(lock, **cuda):
 
 
 SPOILT = {
-    "a kernel without its module": (
-        "site_signed",
-        another_kernel,
-        "kernel-without-module",
-        '"name": "kernel-64k-core"',
+    "a kernel without its module": Spoilt(
+        another_kernel, "kernel-without-module", '"name": "kernel-64k-core"'
     ),
-    "a fabric manager of another version": (
-        "site_signed",
-        lambda lock: replaced(lock, "nvidia-fabricmanager", version="580.95.05"),
+    "a fabric manager of another version": Spoilt(
+        other("nvidia-fabricmanager", version="580.95.05"),
         "wrong-driver-version",
         '"fabric_manager": "nvidia-fabricmanager-0:580.95.05',
     ),
-    "an NSCQ of another version": (
-        "site_signed",
-        lambda lock: replaced(lock, "libnvidia-nscq", version="580.95.05"),
-        "wrong-driver-version",
-        '"nscq"',
+    "an NSCQ of another version": Spoilt(
+        other("libnvidia-nscq", version="580.95.05"), "wrong-driver-version", '"nscq"'
     ),
-    "an IMEX of another version": (
-        "site_signed",
-        lambda lock: replaced(lock, "nvidia-imex", version="595.71.05"),
-        "wrong-driver-version",
-        '"imex"',
+    "an IMEX of another version": Spoilt(
+        other("nvidia-imex", version="595.71.05"), "wrong-driver-version", '"imex"'
     ),
-    "a module of another version": (
-        "site_signed",
-        lambda lock: replaced(lock, "kmod-nvidia-open", version="580.95.05"),
-        "wrong-driver-version",
-        '"module"',
+    "a module of another version": Spoilt(
+        other("kmod-nvidia-open", version="580.95.05"), "wrong-driver-version", '"module"'
     ),
-    "a library of another version": (
-        "site_signed",
-        lambda lock: replaced(lock, "nvidia-driver-cuda-libs", version="580.95.05"),
+    "a library of another version": Spoilt(
+        other("nvidia-driver-cuda-libs", version="580.95.05"),
         "wrong-driver-version",
         '"nvidia-driver-cuda-libs-3:580.95.05',
     ),
-    "a toolkit of two versions": (
-        "site_signed",
-        lambda lock: replaced(lock, "nvidia-container-toolkit-base", version="1.19.0"),
-        "toolkit-versions",
-        '"toolkit"',
+    "a toolkit of two versions": Spoilt(
+        other("nvidia-container-toolkit-base", version="1.19.0"), "toolkit-versions", '"toolkit"'
     ),
-    "a signer that nobody named": (
-        "site_signed",
-        lambda lock: spoil(lock, "signer", None),
-        "unknown-signer",
-        '"provider": "site_signed"',
+    "a signer that nobody named": Spoilt(
+        unit("signer", None), "unknown-signer", '"provider": "site_signed"'
     ),
-    "a provider that does not build for the release": (
-        "ciq_signed",
-        lambda lock: spoil(lock, "el", "9"),
-        "wrong-provider",
-        '"provider": "ciq_signed"',
+    "a provider that does not build for the release": Spoilt(
+        unit("el", "9"), "wrong-provider", '"provider": "ciq_signed"', "ciq_signed"
     ),
-    "DKMS without the kernel's headers": (
-        "cuda_open_dkms",
+    "DKMS without the kernel's headers": Spoilt(
         lambda lock: lock["gpu"][0]["kernels"][0].update(devel=None),
         "cannot-build",
         '"kernel": "kernel-core',
-    ),
-    "DKMS with another kernel's headers": (
         "cuda_open_dkms",
-        lambda lock: replaced(lock, "kernel-devel-matched", release="124.19.1.el10_1"),
+    ),
+    "DKMS with another kernel's headers": Spoilt(
+        other("kernel-devel-matched", release="124.19.1.el10_1"),
         "wrong-kernel",
         '"devel": "kernel-devel-matched',
-    ),
-    "DKMS without the C++ compiler": (
         "cuda_open_dkms",
-        lambda lock: without(lock, "gcc-c++"),
-        "cannot-build",
-        '"provider": "cuda_open_dkms"',
     ),
-    "a module for another kernel": (
-        "rhel_signed",
-        lambda lock: replaced(lock, "kernel-core", version="6.13.0"),
-        "wrong-kernel",
-        '"module"',
+    "DKMS without the C++ compiler": Spoilt(
+        lacking("gcc-c++"), "cannot-build", '"provider": "cuda_open_dkms"', "cuda_open_dkms"
     ),
-    "a kernel that no provider knows": (
-        "rhel_signed",
-        lambda lock: replaced(lock, "kernel-core", name="kernel-rt-core"),
+    "a module for another kernel": Spoilt(
+        other("kernel-core", version="6.13.0"), "wrong-kernel", '"module"', "rhel_signed"
+    ),
+    "a kernel that no provider knows": Spoilt(
+        other("kernel-core", name="kernel-rt-core"),
         "wrong-provider",
         '"kernel": "kernel-rt-core',
+        "rhel_signed",
     ),
-    "something that is no kernel": (
-        "site_signed",
+    "something that is no kernel": Spoilt(
         lambda lock: lock["gpu"][0]["kernels"][0].update(kernel=lock["gpu"][0]["userspace"][0]),
         "not-a-kernel",
         '"kernel": "nvidia-driver-cuda',
     ),
-    "a package that the lock does not have": (
-        "site_signed",
-        lambda lock: without(lock, "nvidia-persistenced"),
-        "unknown-rpm",
-        '"nvidia-persistenced-3:',
+    "a package that the lock does not have": Spoilt(
+        lacking("nvidia-persistenced"), "unknown-rpm", '"nvidia-persistenced-3:'
     ),
-    "a stream where there are none": (
-        "site_signed",
-        lambda lock: spoil(lock, "stream", "580-open"),
-        "no-streams",
-        '"stream"',
+    "a stream where there are none": Spoilt(unit("stream", "580-open"), "no-streams", '"stream"'),
+    "two units for one kind of node": Spoilt(
+        lambda lock: lock["gpu"].append(lock["gpu"][0]), "duplicate-pin", '"name": "h100"'
     ),
-    "two units for one kind of node": (
-        "site_signed",
-        lambda lock: lock["gpu"].append(lock["gpu"][0]),
-        "duplicate-pin",
-        '"name": "h100"',
+    "an image that needs a newer driver": Spoilt(
+        lambda lock: (image(lock, version="14.0"),), "driver-too-old", '"cuda"'
     ),
-    "an image that needs a newer driver": (
-        "site_signed",
-        lambda lock: (image(lock, version="14.0"),),
-        "driver-too-old",
-        '"cuda"',
-    ),
-    "a toolkit that needs a newer driver": (
-        "site_signed",
-        lambda lock: replaced(lock, "make", name="cuda-toolkit-14-0", version="14.0.1"),
+    "a toolkit that needs a newer driver": Spoilt(
+        other("make", name="cuda-toolkit-14-0", version="14.0.1"),
         "driver-too-old",
         '"version": "14.0.1"',
     ),
-    "a lock that says it is of the first version": (
-        "site_signed",
-        lambda lock: lock.update(schema="holdfast.stack/1"),
-        "newer-key",
-        '"gpu"',
+    "a lock that says it is of the first version": Spoilt(
+        lambda lock: lock.update(schema="holdfast.stack/1"), "newer-key", '"gpu"'
     ),
-    "an image's CUDA in a lock of the first version": (
-        "site_signed",
+    "an image's CUDA in a lock of the first version": Spoilt(
         lambda lock: (lock.update(schema="holdfast.stack/1", gpu=[]), image(lock, version="12.8")),
         "newer-key",
         '"cuda"',
     ),
-    "a driver that is no version": (
-        "site_signed",
-        lambda lock: spoil(lock, "driver", "latest"),
-        "wrong-value",
-        '"driver"',
-    ),
-    "a unit without a kernel": (
-        "site_signed",
-        lambda lock: spoil(lock, "kernels", []),
-        "wrong-value",
-        '"kernels"',
-    ),
+    "a driver that is no version": Spoilt(unit("driver", "latest"), "wrong-value", '"driver"'),
+    "a unit without a kernel": Spoilt(unit("kernels", []), "wrong-value", '"kernels"'),
 }
 
 
@@ -318,13 +283,13 @@ class TestUnit:
 
     @pytest.mark.parametrize("case", SPOILT)
     def test_what_does_not_fit_is_named_where_it_stands(self, case, judge):
-        provider, spoil_it, code, line = SPOILT[case]
-        lock = gpu_lock(provider)
-        spoil_it(lock)
-        found = [entry for entry in judge(lock) if entry[0] == code]
+        spoilt = SPOILT[case]
+        lock = gpu_lock(spoilt.provider)
+        spoilt.how(lock)
+        found = [entry for entry in judge(lock) if entry[0] == spoilt.code]
         assert found, judge(lock)
-        assert any(entry[1].startswith(line) for entry in found), found
-        assert all(hint for *_, hint in found if code != "wrong-value")
+        assert any(entry[1].startswith(spoilt.line) for entry in found), found
+        assert all(hint for *_, hint in found if spoilt.code != "wrong-value")
 
     def test_roles_get_the_unit_by_parts(self):
         lock_gpu = plugin("filter", "lock").lock_gpu

@@ -242,9 +242,8 @@ def test_a_library_that_is_empty_is_none(library, tmp_path):
     assert gpus.ask(empty, path, "answer = tried(n.nvmlInit)") == {"error": 12}
 
 
+@pytest.mark.needs("root")
 def test_only_root_reads_what_is_roots(library, tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("needs root to stop being it")
     path = gpus.write(tmp_path)
     tmp_path.chmod(0o755)
     for folder in tmp_path.parents:

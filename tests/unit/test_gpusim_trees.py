@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 import uuid
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 MODULE_UTILS = ROOT / "provision/collections/ansible_collections/holdfast/core/plugins/module_utils"
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="devices are made by root")
+as_root = pytest.mark.needs("root")
 
 
 def laid(folder, shown):
@@ -105,16 +105,12 @@ def _lines(boot, count, start=1_795_431_000):
     ]  # fmt: skip
 
 
-needs_journalctl = pytest.mark.skipif(not shutil.which("journalctl"), reason="needs journalctl")
-
-
 def _journalctl(path, *words):
     done = subprocess.run(["journalctl", f"--file={path}", "-o", "json", *words],
                           capture_output=True, text=True, check=True)  # fmt: skip
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@needs_journalctl
 def test_a_start_has_lines_of_the_kernel_of_its_own(tmp_path):
     """As the node runs it: the file alone, without what lies beside it."""
     boot, machine = tmp_path / "boot_id", tmp_path / "machine-id"
@@ -147,7 +143,6 @@ def test_a_start_has_lines_of_the_kernel_of_its_own(tmp_path):
     assert [line["MESSAGE"] for line in both] == ["NVRM: Xid"]
 
 
-@needs_journalctl
 @pytest.mark.parametrize("count", [1, 2, 5, 300])
 def test_systemd_reads_and_verifies_the_journal(tmp_path, count):
     path, boot, other = tmp_path / "kernel.journal", uuid.uuid4(), uuid.uuid4()
@@ -160,7 +155,6 @@ def test_systemd_reads_and_verifies_the_journal(tmp_path, count):
     assert len(_journalctl(path)) == count + 2
 
 
-@needs_journalctl
 def test_a_cursor_stays_good_when_lines_are_added(tmp_path):
     path, boot, machine = tmp_path / "kernel.journal", uuid.uuid4(), uuid.uuid4()
     path.write_bytes(journal.render(machine, _lines(boot, 3)))
@@ -171,7 +165,6 @@ def test_a_cursor_stays_good_when_lines_are_added(tmp_path):
     ]  # fmt: skip
 
 
-@needs_journalctl
 def test_a_journal_that_was_damaged_is_found_out(tmp_path):
     path = tmp_path / "kernel.journal"
     raw = bytearray(journal.render(uuid.uuid4(), _lines(uuid.uuid4(), 3)))
@@ -282,7 +275,6 @@ def test_a_state_that_cannot_be_is_refused(changes, says):
 
 
 def test_the_schema_describes_the_state():
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((ROOT / "provision/rehearsal/gpu/state.schema.json").read_text())
     assert schema == state.json_schema()
     check = jsonschema.Draft202012Validator(schema)

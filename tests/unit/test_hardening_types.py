@@ -15,6 +15,7 @@ from tests.unit.hardening_support import Run, System, control, snapshot
 from tests.unit.roles_support import plugin
 
 TYPES = plugin("module_utils.hardening", "registry").TYPES
+Type = plugin("module_utils.hardening", "base").Type
 EL10 = "root:x:0:0:root:/root:/bin/bash\n"
 
 
@@ -463,6 +464,14 @@ def prepared(system: System, case: Case) -> list[dict[str, Any]]:
 def test_every_type_of_the_policy_is_here_and_has_a_case():
     assert set(TYPES) == set(IN_POLICY)
     assert set(TYPES) - {"package"} == {case.type for case in CASES}
+
+
+@pytest.mark.parametrize("lacks", ["read", "diff", "write"])
+def test_a_type_that_lacks_a_part_cannot_be_made(lacks):
+    parts = {"read", "diff", "write"} - {lacks}
+    half = type("Half", (Type,), dict.fromkeys(parts, lambda *_: None))
+    with pytest.raises(TypeError, match=f"abstract method '?{lacks}"):
+        half(node=None)
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)

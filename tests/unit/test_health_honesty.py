@@ -436,8 +436,6 @@ def test_a_probe_that_floods_is_stopped():
 @pytest.fixture
 def stuck(tmp_path):
     """A folder that nobody who looks at it comes back from."""
-    if os.getuid() != 0 or not Path("/dev/fuse").exists():
-        pytest.skip("needs root and /dev/fuse")
     folder = tmp_path / "stuck"
     folder.mkdir()
     program = Path(__file__).with_name("stuck_fuse.py")
@@ -450,6 +448,7 @@ def stuck(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.needs("root", "fuse")
 def test_a_probe_that_cannot_be_killed_is_left_behind_and_not_stacked(node, stuck):
     folder, server = stuck
     node.lay()

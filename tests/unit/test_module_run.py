@@ -15,7 +15,14 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 
-from tests.unit.roles_support import COLLECTION, calls, fake_command, plugin, run_module
+from tests.unit.roles_support import (
+    COLLECTION,
+    calls,
+    documented,
+    fake_command,
+    plugin,
+    run_module,
+)
 from tests.unit.test_module_pure import SITE, ZONE, armour
 
 MODULES = sorted(p.stem for p in (COLLECTION / "plugins/modules").glob("*.py"))
@@ -66,10 +73,10 @@ class TestEveryModule:
     @pytest.mark.parametrize("name", OURS)
     def test_documents_exactly_its_options(self, name):
         module = plugin("modules", name)
-        documented = yaml.safe_load(module.DOCUMENTATION)
-        assert documented["module"] == name
-        assert _shape(module.ARGUMENTS, "options") == _shape(documented["options"], "suboptions")
-        assert {"check_mode", "diff_mode", "platform"} <= set(documented["attributes"])
+        told = documented(module)
+        assert told["module"] == name
+        assert _shape(module.ARGUMENTS, "options") == _shape(told["options"], "suboptions")
+        assert {"check_mode", "diff_mode", "platform"} <= set(told["attributes"])
         assert yaml.safe_load(module.EXAMPLES)
         assert yaml.safe_load(module.RETURN)
 

@@ -10,7 +10,7 @@ import yaml
 
 from provision.core.problems import HoldfastError
 from provision.policy.load import load_policy, our_files, read_policy
-from provision.policy.resources import TYPES, AnyResource
+from provision.policy.resources import TYPES, AnyResource, Resource
 from provision.policy.schema import json_schema
 from tests.unit.policy_support import PROFILES, control, controls, policy, read
 
@@ -392,6 +392,14 @@ def test_every_type_has_a_name():
     members = AnyResource.__origin__.__args__
     words = [member.model_fields["type"].annotation.__args__[0] for member in members]
     assert list(TYPES) == words
+
+
+@pytest.mark.parametrize("lacks", ["wants", "words"])
+def test_a_type_that_lacks_a_part_cannot_be_made(lacks):
+    parts = {"wants", "words"} - {lacks}
+    half = type("Half", (Resource,), dict.fromkeys(parts, lambda _: ""))
+    with pytest.raises(TypeError, match=f"abstract method '?{lacks}"):
+        half(type="half")
 
 
 def test_the_schema_takes_what_we_ship():

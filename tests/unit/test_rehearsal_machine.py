@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -52,7 +51,6 @@ def test_the_disk_has_the_file_systems_that_benchmarks_ask_for(tmp_path: Path) -
                      "/dev/shm"]  # fmt: skip
 
 
-@pytest.mark.skipif(shutil.which("sfdisk") is None, reason="sfdisk is not installed")
 def test_the_partition_table_is_one_that_others_read(tmp_path: Path) -> None:
     disk._partition(tmp_path / "disk", disk.PARTS)
     argv = ["sfdisk", "--verify", tmp_path / "disk"]

@@ -158,7 +158,14 @@ def no_machines(monkeypatch, taken_down):
     monkeypatch.setattr(rack.os, "geteuid", lambda: 0)
     monkeypatch.setattr(rack, "node_base", lambda *args: Path("/base"))
     monkeypatch.setattr(rack, "artefacts", lambda *args: Path("/made"))
-    monkeypatch.setattr(rack, "_start", lambda made, *asked: [one() for one in todo])
+
+    def start(made: rack.Rehearsal, *asked: object, **more: object) -> None:
+        for one in made.nodes:
+            one.folder.mkdir(parents=True)
+        for step in todo:
+            step()
+
+    monkeypatch.setattr(rack, "_start", start)
     return todo
 
 
@@ -200,6 +207,29 @@ def test_a_kept_rack_stays_until_it_is_taken_down(no_machines, taken_down, capsy
     assert list(rack.racks_home().iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_rack_whose_node_has_lost_its_folder_is_taken_down_all_the_same(capsys, words):
+    folder = plant("hf-00000a", keep=True)
+    lost, kept = (Node(f"n{i}", i, folder / "nodes" / f"n{i}", "hf-00000a") for i in (1, 2))
+    keepers = []
+    for one in (lost, kept):
+        one.folder.mkdir(parents=True)
+        group = str(folder / "group")
+        argv = ["bash", "-c", nodes._KEEP_RUNNING, "node", str(one.folder), group, "sleep", "60"]
+        keepers.append(subprocess.Popen(argv, stderr=subprocess.DEVNULL))
+    (kept.folder / "pid").write_text(f"{keepers[1].pid}\n")
+    lost.folder.rmdir()
+    assert main(["rehearse", "--down", "hf-00000a", *words]) == 0
+    assert [keeper.wait(10) for keeper in keepers] == [-9, -9]
+    assert not folder.exists()
+    out = capsys.readouterr().out
+    if words:
+        assert json.loads(out)["gone"] == ["n1"]
+    else:
+        last = "gone before, with all their files: n1\n"
+        assert out == f"hf-00000a is down; nothing of it is left\n{last}"
+
+
 def test_only_root_rehearses(monkeypatch):
     monkeypatch.setattr(rack.os, "geteuid", lambda: 1000)
     with pytest.raises(HoldfastError, match="needs root"):
@@ -230,6 +260,8 @@ def test_taking_down_what_is_not_there_names_the_nearest(capsys):
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
     assert problem["message"] == "there is no rehearsal rack 'hf-abc123'"
     assert problem["hint"] == "did you mean 'hf-abc124'?"
+    assert main(["rehearse", "--down", "hf-abc124.lock"]) == 2
+    assert "hint: did you mean 'hf-abc124'?" in capsys.readouterr().err
     for outside in ("../rehearsal/hf-abc124", ".", "hf-abc124/"):
         assert main(["rehearse", "--down", outside]) == 2
 

@@ -137,8 +137,8 @@ def selinux(resource: Resource, look: Looker) -> list[str]:
     if state is not None and LEVELS.get(seen["state"], 0) < LEVELS[state]:
         wrong.append(f"SELinux is {seen['state']}, not {state}")
     if policy is not None and policy not in seen["installed"]:
-        raise NotHere(f"SELinux's policy {policy} is not installed")
-    if policy not in (None, seen["policy"]):
+        wrong.append(f"SELinux's policy {policy} is not installed")
+    elif policy not in (None, seen["policy"]):
         wrong.append(f"SELinux has policy {seen['policy'] or 'none'}, not {policy}")
     return wrong
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from provision.health.case import Case
 from provision.health.words import Check, Outcome, decide
 
-
 _STRICTER = ("disabled", "permissive", "enforcing")
 
 

@@ -71,7 +71,7 @@ def build(version: str, *, lacks: Iterable[str] = (), events: EventSink | None =
         define = f'-DSIMULATED_VERSION="{version}"'
         common = ["gcc", *FLAGS, define]
         shared = [*common, "-shared", f"-Wl,--version-script={hidden}"]
-        run([*shared, f"-Wl,-soname,{NVML}", "-o", part / NVML, SOURCES / "nvml.c",
+        run([*shared, f"-Wl,-soname,{NVML}", "-o", part / NVML, *sorted(SOURCES.glob("nvml*.c")),
              SOURCES / "sim.c", "-lm", "-lpthread"])  # fmt: skip
         run([*shared, f"-Wl,-soname,{CUDA}", "-o", part / CUDA, SOURCES / "cuda.c",
              SOURCES / "sim.c", "-lm", "-lpthread"])  # fmt: skip

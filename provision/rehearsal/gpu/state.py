@@ -15,10 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from provision.core.files import write_whole
-from provision.core.judging import INVALID, Subject, validated
+from provision.core.judging import INVALID, Named, Subject, validated
 from provision.core.problems import HoldfastError, Problem
 from provision.core.shapes import Listing, Model, Text
-from provision.core.yamlpos import KeyPath
 
 VARIABLE = "HOLDFAST_GPUS_STATE"
 """Names the state file to the simulated libraries, where it is not at its usual place."""
@@ -565,33 +564,11 @@ def parse(document: object, name: str = "state") -> State:
         HoldfastError: every mistake, each with the path to it.
     """
     problems: list[Problem] = []
-    found = validated(Subject(_Plain(name), "state", document, State), problems)
+    found = validated(Subject(Named(name), "state", document, State), problems)
     if found is INVALID:
         raise HoldfastError(problems)
     assert isinstance(found, State)
     return found
-
-
-class _Plain:
-    """Data that stands in no file that a person wrote: a path is all the place that it has."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def problem(
-        self,
-        code: str,
-        message: str,
-        inner: KeyPath = (),
-        /,
-        *,
-        key: bool = False,
-        value: str | None = None,
-        hint: str | None = None,
-    ) -> Problem:
-        where = ".".join([self.name, *(str(part) for part in inner)])
-        where = f"the key {where}" if key else where
-        return Problem(code, message, value=value, hint=hint, where=where)
 
 
 def read(path: Path) -> State:

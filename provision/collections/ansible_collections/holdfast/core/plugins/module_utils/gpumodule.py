@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The GPU driver's kernel module: whether each kernel has it, and whether firmware trusts it.
 
-Runs nothing. Whoever calls hands over what modinfo, rpm and /proc say.
+Runs nothing. Whoever calls hands over what modinfo and rpm say.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
+
+from ansible_collections.holdfast.core.plugins.module_utils import probe
 
 KERNELS = ("kernel-core", "kernel-64k-core", "kernel-rt-core", "kernel-rt-64k-core")
 QUERY = "%{NAME}|%{VERSION}-%{RELEASE}.%{ARCH}\\n"
@@ -56,6 +59,17 @@ def loaded_version(text: str) -> str:
     """The driver's version in ``/proc/driver/nvidia/version``; empty when there is none."""
     found = _NVRM.search(text)
     return found.group(1) if found else ""
+
+
+def loaded(root: str) -> str:
+    """The version of the driver that is loaded; empty when none is."""
+    text = probe.read(root, "/proc/driver/nvidia/version") or ""
+    return loaded_version(text + "\n")
+
+
+def nouveau(root: str) -> bool:
+    """Whether the driver is loaded that cannot be beside NVIDIA's."""
+    return os.path.isdir(os.path.join(root, "sys/module/nouveau"))
 
 
 def wrong(

@@ -25,6 +25,11 @@ class Outcome:
         """Whether nothing may be changed."""
         return bool(self.module.check_mode)
 
+    @property
+    def may_come(self) -> bool:
+        """Whether, in check mode, an earlier task is to bring what this module looks for."""
+        return self.check_mode and bool(self.module.params["expected"])
+
     def add(
         self, change: str, *, path: str | None = None, before: str = "", after: str = ""
     ) -> None:

@@ -14,6 +14,9 @@ import re
 import shutil
 from typing import Any
 
+ARGUMENTS = {"root": {"type": "path", "default": "/"}}
+"""The option of every module that looks below a folder."""
+
 _DISPLAY_CLASSES = ("0x0300", "0x0302")
 _LISTEN = "0A"
 

@@ -125,7 +125,7 @@ def main() -> None:
         outcome.add("remove {0}, which nobody keeps up to date".format(other))
         if not module.check_mode:
             os.unlink(other)
-    if module.check_mode and params["expected"]:
+    if outcome.may_come:
         outcome.add("write {0}".format(path))
         outcome.exit(devices=[])
         return

@@ -40,13 +40,9 @@ options:
     default: false
 author:
   - Holdfast contributors
+extends_documentation_fragment:
+  - holdfast.core.looks
 attributes:
-  check_mode:
-    support: full
-    description: The module changes nothing.
-  diff_mode:
-    support: none
-    description: The module changes nothing.
   platform:
     support: full
     platforms: el
@@ -151,7 +147,7 @@ def main() -> None:
     params = module.params
     answer = ask(params["library"], params["seconds"])
     problem = wrong(answer, params["seconds"], params["least"])
-    if problem is not None and module.check_mode and params["expected"]:
+    if problem is not None and outcome.may_come:
         outcome.exit(cuda="")
         return
     if problem is not None:

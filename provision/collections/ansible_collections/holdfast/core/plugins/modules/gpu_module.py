@@ -43,19 +43,12 @@ options:
     description: In check mode the packages may be about to be installed; then nothing is proven.
     type: bool
     default: false
-  root:
-    description: The folder to look below, for tests.
-    type: path
-    default: /
 author:
   - Holdfast contributors
+extends_documentation_fragment:
+  - holdfast.core.looks
+  - holdfast.core.looks.root
 attributes:
-  check_mode:
-    support: full
-    description: The module changes nothing.
-  diff_mode:
-    support: none
-    description: The module changes nothing.
   platform:
     support: full
     platforms: el
@@ -97,7 +90,7 @@ ARGUMENTS = {
     "signer": {"type": "str", "default": ""},
     "boots": {"type": "bool", "default": True},
     "pending": {"type": "bool", "default": False},
-    "root": {"type": "path", "default": "/"},
+    **probe.ARGUMENTS,
 }
 
 
@@ -174,7 +167,7 @@ def reasons(params: dict[str, object], loaded: str) -> list[str]:
         found.append("kernel {0} runs, the stack lock names {1}".format(running, kernels[0]))
     if loaded and loaded != params["driver"]:
         found.append("driver {0} is loaded, {1} is installed".format(loaded, params["driver"]))
-    if os.path.isdir(os.path.join(str(params["root"]), "sys/module/nouveau")):
+    if gpumodule.nouveau(str(params["root"])):
         found.append("nouveau is loaded")
     return found
 
@@ -184,8 +177,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     outcome = Outcome(module)
     params = module.params
-    text = probe.read(params["root"], "/proc/driver/nvidia/version") or ""
-    loaded = gpumodule.loaded_version(text + "\n")
+    loaded = gpumodule.loaded(params["root"])
     if module.check_mode and params["pending"]:
         outcome.exit(modules={}, spare=[], loaded=loaded, reasons=[])
         return

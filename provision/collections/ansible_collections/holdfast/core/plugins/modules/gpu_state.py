@@ -32,19 +32,12 @@ options:
     description: In check mode the driver may only be about to be installed.
     type: bool
     default: false
-  root:
-    description: The folder to look below, for tests.
-    type: path
-    default: /
 author:
   - Holdfast contributors
+extends_documentation_fragment:
+  - holdfast.core.looks
+  - holdfast.core.looks.root
 attributes:
-  check_mode:
-    support: full
-    description: The module changes nothing.
-  diff_mode:
-    support: none
-    description: The module changes nothing.
   platform:
     support: full
     platforms: el
@@ -73,7 +66,7 @@ ARGUMENTS = {
     "driver": {"type": "str", "required": True},
     "fabric": {"type": "str", "choices": ["none", "nvswitch"], "default": "none"},
     "expected": {"type": "bool", "default": False},
-    "root": {"type": "path", "default": "/"},
+    **probe.ARGUMENTS,
 }
 _BRIDGE = "0x0680"
 
@@ -89,10 +82,9 @@ def switches(root: str) -> int:
 def problems(root: str, driver: str, fabric: str) -> list[tuple[str, str]]:
     """What is wrong, each with what to do."""
     found = []
-    text = probe.read(root, "/proc/driver/nvidia/version") or ""
-    loaded = gpumodule.loaded_version(text + "\n")
+    loaded = gpumodule.loaded(root)
     module = probe.read(root, "/sys/module/nvidia/version") or ""
-    if os.path.isdir(os.path.join(root, "sys/module/nouveau")):
+    if gpumodule.nouveau(root):
         found.append(("nouveau is loaded", "restart the node; it is blacklisted by now"))
     if not loaded:
         found.append(
@@ -136,7 +128,7 @@ def main() -> None:
     outcome = Outcome(module)
     params = module.params
     found = problems(params["root"], params["driver"], params["fabric"])
-    if found and not (module.check_mode and params["expected"]):
+    if found and not outcome.may_come:
         outcome.fail("; ".join(what for what, _ in found), "; ".join(hint for _, hint in found))
     outcome.exit(loaded=params["driver"] if not found else "", switches=switches(params["root"]))
 

@@ -112,7 +112,7 @@ def main() -> None:
         install(outcome, params["program"])
     want = mig.wanted(params["count"], params["layout"])
     divided = {str(index): parts for index, parts in want.items()}
-    if params["offline"] or (module.check_mode and params["expected"]):
+    if params["offline"] or outcome.may_come:
         outcome.exit(divided=divided)
         return
     try:

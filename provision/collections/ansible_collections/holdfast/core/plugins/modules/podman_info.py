@@ -37,13 +37,9 @@ options:
     default: false
 author:
   - Holdfast contributors
+extends_documentation_fragment:
+  - holdfast.core.looks
 attributes:
-  check_mode:
-    support: full
-    description: The module changes nothing.
-  diff_mode:
-    support: none
-    description: The module changes nothing.
   platform:
     support: full
     platforms: el
@@ -84,7 +80,7 @@ def main() -> None:
     outcome = Outcome(module)
     code, out, err = run(module, ["podman", "info", "--format", "json"])
     # Without its helpers podman answers nothing; they may be what is about to be installed.
-    if code != 0 and module.check_mode and module.params["expected"]:
+    if code != 0 and outcome.may_come:
         outcome.exit()
         return
     try:

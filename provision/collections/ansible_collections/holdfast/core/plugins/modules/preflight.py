@@ -26,19 +26,12 @@ options:
     type: list
     elements: path
     default: [/, /var, /var/lib/containers, /srv]
-  root:
-    description: The folder to look below, for tests.
-    type: path
-    default: /
 author:
   - Holdfast contributors
+extends_documentation_fragment:
+  - holdfast.core.looks
+  - holdfast.core.looks.root
 attributes:
-  check_mode:
-    support: full
-    description: The module changes nothing.
-  diff_mode:
-    support: none
-    description: The module changes nothing.
   platform:
     support: full
     platforms: linux
@@ -135,7 +128,7 @@ ARGUMENTS = {
         "elements": "path",
         "default": ["/", "/var", "/var/lib/containers", "/srv"],
     },
-    "root": {"type": "path", "default": "/"},
+    **probe.ARGUMENTS,
 }
 
 

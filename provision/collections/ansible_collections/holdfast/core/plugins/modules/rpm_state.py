@@ -29,13 +29,9 @@ options:
     default: []
 author:
   - Holdfast contributors
+extends_documentation_fragment:
+  - holdfast.core.looks
 attributes:
-  check_mode:
-    support: full
-    description: The module changes nothing.
-  diff_mode:
-    support: none
-    description: The module changes nothing.
   platform:
     support: full
     platforms: el

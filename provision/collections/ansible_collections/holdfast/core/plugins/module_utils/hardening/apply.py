@@ -117,11 +117,7 @@ class Pass:
             return
         for want in wants:
             try:
-                seen = kind.read(want)
-                words = kind.diff(want, seen)
-                if not words:
-                    continue
-                kind.write(want, seen)
+                words = self._differs(kind, want)
             except NotHere as error:
                 self.not_applicable.setdefault(want.control, str(error))
                 continue
@@ -130,13 +126,38 @@ class Pass:
                 continue
             for word in words:
                 self._note(want.control, word)
-            if want.reboot:
+            if want.reboot and words:
                 self.node.wait("{0}: {1}".format(want.control, words[0]))
         try:
             for control, word in kind.finish(wants):
                 self._note(control, word)
         except Refused as error:
             self._refuse("", error)
+
+    def _differs(self, kind: Type, want: Want) -> list[str]:
+        """Stage a resource where it differs; what differs, in words."""
+        self.node.asked.clear()
+        seen = kind.read(want)
+        words = kind.diff(want, seen)
+        if not words:
+            return self._settled(kind, want)
+        kind.write(want, seen)
+        return words
+
+    def _settled(self, kind: Type, want: Want) -> list[str]:
+        """What a resource lacked that another of the same place has staged by now, in words.
+
+        A control that is broken is named, whichever of several that ask for it mends it.
+        """
+        if not self.node.staged(goes=want.get("state") == "absent"):
+            return []
+        try:
+            with self.node.as_found():
+                words = kind.diff(want, kind.read(want))
+        except Refused:
+            # It could not even be looked at before the other had come: that one is told of.
+            return []
+        return ["{0} (another control does it)".format(word) for word in words]
 
     def _note(self, control: str, word: str) -> None:
         self.changes.append("{0}: {1}".format(control, word) if control else word)
@@ -226,6 +247,7 @@ class Pass:
             wrong += found
             if found:
                 break
+        journal.note_edited(entry, node)
         return wrong
 
     def end(self, older: list[journal.Entry]) -> None:

@@ -95,6 +95,10 @@ class Selection:
             "there is no authselect profile {0}".format(profile), "install authselect-libs"
         )
 
+    def selected(self) -> str:
+        """The folder of the profile that is selected, or is to be."""
+        return self.folder(self.was if self.node.unstaged else self.profile)
+
     def editable(self) -> str:
         """The folder of a custom profile like the selected one, which is made where needed."""
         if not self.profile:
@@ -120,10 +124,10 @@ class Selection:
                 do["run"].append("--backup=" + name)
                 back = [{"run": ["authselect", "backup-restore", name]}]
             act = self.node.act("authselect", [do], back)
-            if self.stale:
-                # What stands there is not what selecting it again brings back.
-                paths = self.node.files(WRITTEN)
-                act.touches = tuple(p for p in paths if self.node.draft(p).kind == "file")
+            # What somebody wrote into them is not what selecting the old profile brings back.
+            paths = self.node.files(WRITTEN)
+            act.touches = tuple(p for p in paths if self.node.draft(p).kind == "file")
+            act.edited = tuple(p for p in act.touches if p != STATE)
 
 
 def selecting(profile: str, features: list[str]) -> dict[str, Any]:
@@ -145,11 +149,11 @@ class Authselect(Type):
     def diff(self, want: Want, seen: Selection) -> list[str]:
         """Profile and features in words."""
         words = []
-        if want.get("profile") is not None and not seen.profile:
+        if want.get("profile") is not None and not seen.was:
             words.append("select authselect profile {0}".format(want["profile"]))
         if seen.stale:
             words.append("write the files of authselect profile {0} again".format(seen.was))
-        missing = [f for f in want.get("features", []) if f not in seen.features]
+        missing = [f for f in want.get("features", []) if f not in seen.had]
         return words + ["enable authselect feature {0}".format(name) for name in missing]
 
     def write(self, want: Want, seen: Selection) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -66,7 +67,7 @@ class Want:
         return default if value is None else value
 
 
-class Type:
+class Type(ABC):
     """A type of resource on one node.
 
     For each resource `read` looks, `diff` says in words what differs, and `write` stages what is
@@ -90,18 +91,19 @@ class Type:
 
     def gather(self, wants: list[Want]) -> None:
         """Look once for all resources."""
+        del wants
 
+    @abstractmethod
     def read(self, want: Want) -> Any:
         """What is there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def diff(self, want: Want, seen: Any) -> list[str]:
         """What differs, in words; nothing when all is as wanted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, want: Want, seen: Any) -> None:
         """Stage what is wanted."""
-        raise NotImplementedError
 
     def undo(self, want: Want, seen: Any) -> list[dict[str, Any]]:
         """The steps back, for what is no file."""

@@ -53,12 +53,13 @@ class CryptoPolicy(Type):
         """
         del seen
         words = []
+        base, *modules = self.was.split(":")
         policy = want.get("policy")
         if policy is not None and self.chosen not in (None, policy):
             raise Refused("{0} and {1} are both wanted".format(self.chosen, policy), "waive one")
-        if policy is not None and policy != self.base and not self.base.startswith("FIPS"):
-            words.append("set crypto policy {0} (was {1})".format(policy, self.base))
-        missing = [m for m in want.get("modules", []) if m not in self.modules]
+        if policy is not None and policy != base and not base.startswith("FIPS"):
+            words.append("set crypto policy {0} (was {1})".format(policy, base))
+        missing = [m for m in want.get("modules", []) if m not in modules]
         return words + ["add module {0} to the crypto policy".format(m) for m in missing]
 
     def write(self, want: Want, seen: str) -> None:

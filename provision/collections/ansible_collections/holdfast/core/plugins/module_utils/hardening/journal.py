@@ -120,6 +120,14 @@ def begin(home: str, run: str, phase: str, node: Node, reloads: list[dict[str, A
     return Entry(folder)
 
 
+def note_edited(entry: Entry, node: Node) -> None:
+    """Write down how the commands left what people edit too; an undo knows it again by that."""
+    paths = sorted({path for act in node.acts for path in act.edited})
+    found = {path: node.tree.look(path, data=True, follow=False).record() for path in paths}
+    if found:
+        entry.mark("edited", files=found)
+
+
 def _touched(node: Node, folder: str, number: int, path: str) -> dict[str, Any]:
     """A file that a command or a reload writes on its way."""
     seen = node.tree.look(path, data=True, follow=False)

@@ -8,6 +8,7 @@ several resources of one file are one write.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -97,7 +98,8 @@ class Draft:
 class Act:
     """A change that is no file of ours: plain steps to do it, and plain steps back.
 
-    `touches` are files that the steps write on their way and that come back byte for byte.
+    `touches` are files that the steps write on their way and that come back byte for byte;
+    `edited` are those of them that people edit too: what somebody made of one since stays.
     """
 
     def __init__(self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]]) -> None:
@@ -105,6 +107,7 @@ class Act:
         self.do = do
         self.undo = undo
         self.touches: tuple[str, ...] = ()
+        self.edited: tuple[str, ...] = ()
         self.last = False
 
 
@@ -142,6 +145,10 @@ class Node:
         self.ends: list[Callable[[], None]] = []
         self.offline_steps: list[list[str]] = []
         self.depends: list[str] = []
+        self.asked: set[str] = set()
+        """The places that were looked at since somebody emptied this."""
+        self.unstaged = False
+        """Whether what is staged does not count just now; see `as_found`."""
         self._places: dict[tuple[str, bool], str] = {}
         self._packages: dict[str, bool] = {}
         self._ids: dict[str, dict[str, int]] = {}
@@ -159,12 +166,30 @@ class Node:
             seen = self._look(path, data, follow)
             known = self._places[(path, follow)] = seen.path
             self.drafts.setdefault(known, Draft(seen))
+        self.asked.add(known)
         found = self.drafts[known]
         if data and found.kind == "file" and found.data is None:
             fresh = self._look(known, True, False)
             found.seen.data, found.seen.attributes = fresh.data, fresh.attributes
             found.data = fresh.data
-        return found
+        return Draft(found.seen) if self.unstaged else found
+
+    @contextlib.contextmanager
+    def as_found(self) -> Iterator[None]:
+        """For so long, what is staged does not count. Nothing may be staged meanwhile."""
+        self.unstaged = True
+        try:
+            yield
+        finally:
+            self.unstaged = False
+
+    def staged(self, *, goes: bool) -> bool:
+        """Whether anything is staged for the places that were asked for.
+
+        What is to go counts with `goes` only: nothing else can be said of it.
+        """
+        drafts = [self.drafts[path] for path in self.asked]
+        return any(draft.differs and (goes or draft.kind != "absent") for draft in drafts)
 
     def _look(self, path: str, data: bool, follow: bool) -> Seen:
         try:
@@ -185,7 +210,7 @@ class Node:
     def names(self, folder: str) -> list[str]:
         """The names in a folder, with those that are staged."""
         found = set(self.tree.names(folder))
-        for path, draft in self.drafts.items():
+        for path, draft in () if self.unstaged else self.drafts.items():
             if os.path.dirname(path) == folder:
                 name = os.path.basename(path)
                 (found.discard if draft.kind == "absent" else found.add)(name)

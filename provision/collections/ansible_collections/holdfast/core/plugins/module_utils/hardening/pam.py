@@ -56,8 +56,7 @@ class Pam(Type):
             if real.kind == "absent":
                 continue
             if real.seen.path.startswith(MANAGED):
-                chosen = Selection.of(self.node)
-                path = chosen.folder(chosen.profile) + "/" + service
+                path = Selection.of(self.node).selected() + "/" + service
             text = self.node.text(path)
             if text is not None:
                 found[service] = text

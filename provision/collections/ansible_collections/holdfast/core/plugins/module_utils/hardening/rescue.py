@@ -579,13 +579,19 @@ def undo(
     """
     body = read_journal(folder)
     before = len(report.done)
+    edited = _edited(folder, body)
     files = [e for e in reversed(body["files"]) if only is None or e["path"] in only]
+    files += [e for e in edited if only is not None and e["path"] in only]
+    kept = [] if offline or only is not None else _edited_since(tree, edited, report)
     _put_all_back(tree, folder, files, report)
     if offline:
         return report
     if only is None:
         _take_back(tree, body["acts"], report, command)
-        _put_all_back(tree, folder, _however(body.get("touched", [])), report)
+        stays = {seen.path for seen in kept}
+        touched = [e for e in body.get("touched", []) if e["path"] not in stays]
+        _put_all_back(tree, folder, _however(touched), report)
+        _keep(tree, kept, report)
     elif len(report.done) == before:
         return report
     for again in body["reloads"] if reload else ():
@@ -594,6 +600,45 @@ def undo(
     if only is None and reload:
         _put_all_back(tree, folder, _however(body.get("written", [])), report)
     return report
+
+
+def _edited(folder: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Files that a command wrote and that people edit too, with how the command left them."""
+    try:
+        with open(os.path.join(folder, "edited.json"), encoding="utf-8") as stream:
+            found = json.load(stream)["files"]
+    except (OSError, ValueError, KeyError):
+        return []
+    entries = [e for e in body.get("touched", []) if e["path"] in found]
+    return [{**entry, "after": found[entry["path"]]} for entry in entries]
+
+
+def _edited_since(tree: Tree, entries: list[dict[str, Any]], report: Undone) -> list[Seen]:
+    """Those of them that somebody edited since, as they stand; a command's undo writes them."""
+    found = []
+    for entry in entries:
+        try:
+            seen = tree.look(entry["path"], data=True, follow=False)
+        except OSError as error:
+            report.wrong.append("{0}: {1}".format(entry["path"], error))
+            continue
+        known = report.thought.get(entry["path"]) or seen.record()
+        if seen.kind != "file" or report.force:
+            continue
+        if not same(known, entry["before"]) and not same(known, entry["after"]):
+            report.left.append("{0}: somebody changed it since".format(entry["path"]))
+            found.append(seen)
+    return found
+
+
+def _keep(tree: Tree, kept: list[Seen], report: Undone) -> None:
+    """Leave files as somebody edited them, whatever a command made of them meanwhile."""
+    for seen in kept if not report.check else ():
+        try:
+            rights = (seen.mode, seen.uid, seen.gid)
+            tree.replace(seen.path, seen.data or b"", rights, seen.attributes)
+        except OSError as error:
+            report.wrong.append("{0}: {1}".format(seen.path, error))
 
 
 def _however(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
