@@ -178,7 +178,7 @@ class Cluster:
         process.wait(timeout=5)
 
 
-def until(holds: Callable[[], object], what: str, patience: float = 60.0) -> None:
+def until(holds: Callable[[], object], what: str, patience: float = 300.0) -> None:
     """Wait until something holds."""
     end = time.monotonic() + patience
     while not holds():
