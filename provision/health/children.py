@@ -20,7 +20,7 @@ from typing import Any
 from provision.health.probes.ask import Ask, Progress
 from provision.health.sight import ProbeRun, Sight
 
-KILL_GRACE_S = 0.5
+KILL_GRACE_S = 2.0
 """How long a killed child may take to go before it is left behind."""
 _POLL_S = 0.05
 _END = b'{"end":true}\n'

@@ -31,7 +31,7 @@ def judge(case: Case) -> Outcome:
     shown = case.part("nvml.gpus")
     broken = [f"GPU {g['index']}: {g['reason']}" for g in shown if g["code"]]
     usable = [g["bus"] for g in shown if not g["code"]]
-    bad = broken + _silent(case, usable)
+    bad = broken + _silent(case, usable) or _stuck(case)
     missing = sorted(_on_bus(case) - set(usable))
     if broken == bad and {g["code"] for g in shown if g["code"]} & _PASSING:
         raise Unseen("; ".join(bad))
@@ -87,6 +87,15 @@ def _strange(case: Case, usable: list[str]) -> str:
     if strangers and len(bus) >= len(usable):
         return f"the driver shows GPUs that are not on the bus: {', '.join(strangers)}"
     return ""
+
+
+def _stuck(case: Case) -> list[str]:
+    """The call in which the library hung or crashed, where it was not asked again without it."""
+    for run in case.sight.runs:
+        ours = run.name == case.sight.owners.get("nvml") and run.status in ("hang", "crash")
+        if ours and "nvmlDevice" in run.reason:
+            return [run.reason]
+    return []
 
 
 def _heard(case: Case, usable: list[str]) -> None:
