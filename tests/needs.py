@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from provision.cli.doctor import distribution_family
+
 
 @dataclass(frozen=True)
 class Need:
@@ -62,6 +64,12 @@ NEEDS = {
         _python39,
         "there is no Python 3.9, which is EL 9's",
         "the same file runs here by this Python, and ruff judges its syntax by 3.9",
+    ),
+    "slurm": Need(
+        # On Debian set-up brings it: there it may not be missing.
+        lambda: distribution_family() == "debian" or shutil.which("slurmctld") is not None,
+        "neither EL nor its set-up has a Slurm",
+        "tests/unit/test_slurm_rules.py shows every rule without one, and Debian shows the rest",
     ),
 }
 

@@ -26,6 +26,7 @@ from provision.health.slurm import reason
 from tests.rehearsal.cluster import ALL, Cluster, until
 from tests.unit.health_support import Recorded, recorded
 
+pytestmark = pytest.mark.needs("slurm")
 quick = pytest.mark.rehearsal
 BEGUN = ("RUNNING", "COMPLETING", "COMPLETED")
 PROGRAMS = Path(build.__file__).parent / "slurm/programs"
