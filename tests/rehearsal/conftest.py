@@ -231,7 +231,8 @@ def rehearsed(*words: str) -> Ran:
         text=True,
         env={**os.environ, "CI": "1"},
         cwd=ROOT,
-        timeout=900,
+        # One of a node with GPUs took 17 minutes beside a dozen other programs.
+        timeout=1800,
         check=False,
     )
     return Ran(argv, done.returncode, done.stdout, done.stderr, time.monotonic() - begin)

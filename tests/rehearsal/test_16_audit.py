@@ -24,6 +24,9 @@ pytestmark = [pytest.mark.rehearsal, pytest.mark.together("second")]
 PHASES = ("gpu_driver", "gpu_fabric", "gpu_mig", "cuda", "container_runtime", "inference",
           "health_audit")  # fmt: skip
 GPU_PHASES = ("gpu_", "cuda", "container_runtime", "health_audit")
+INSTALL = ("audit", "install")
+PATIENCE_S = 1200
+"""More than a command needs beside a dozen other programs."""
 LOST = 3
 """Which GPU falls off."""
 
@@ -67,11 +70,11 @@ def test_a_bare_node_comes_up_with_driver_answer_and_audit(audit_rack: Simulated
 
 
 def test_a_second_up_and_an_install_change_nothing(audit_rack: SimulatedRack) -> None:
-    ran = audit_rack.holdfast("up", audit_rack.inventory)
+    ran = audit_rack.holdfast("up", audit_rack.inventory, timeout=PATIENCE_S)
     assert ran.code == 0, ran.said()
     assert "nothing to change" in ran.out
     assert record.changed(audit_rack.runs()[-1]) == {}
-    ran = audit_rack.holdfast("audit", "install", audit_rack.inventory, "--json")
+    ran = audit_rack.holdfast(*INSTALL, audit_rack.inventory, "--json", timeout=PATIENCE_S)
     assert ran.code == 0, ran.said()
     assert ran.document["plan"]["counts"]["changes"] == 0
     told = record.events(audit_rack.runs()[-1])
@@ -81,7 +84,7 @@ def test_a_second_up_and_an_install_change_nothing(audit_rack: SimulatedRack) ->
 
 def test_verify_says_which_gpu_fell_off(whole: SimulatedRack) -> None:
     whole.broken("n1", f"gpu-lost:{LOST}")
-    ran = whole.holdfast("verify", whole.inventory, "--json")
+    ran = whole.holdfast("verify", whole.inventory, "--json", timeout=PATIENCE_S)
     assert ran.code == 1, ran.said()
     found = audits(ran)
     lost = found["audit.gpu.presence.driver"]
@@ -98,7 +101,7 @@ def test_verify_says_which_gpu_fell_off(whole: SimulatedRack) -> None:
 
 def test_an_audit_that_somebody_changed_is_not_believed(audit_rack: SimulatedRack) -> None:
     audit_rack.ssh("n1", "echo '# changed' >>/usr/libexec/holdfast/holdfast-health.pyz")
-    ran = audit_rack.holdfast("audit", "install", audit_rack.inventory, "--json")
+    ran = audit_rack.holdfast(*INSTALL, audit_rack.inventory, "--json", timeout=PATIENCE_S)
     assert ran.code == 0, ran.said()
     assert ran.document["plan"]["counts"]["changes"] == 1
     assert audits(ran)["audit.ran"]["status"] == "pass"
