@@ -180,4 +180,6 @@ else. Each prints one JSON object: `status` (pass, fail, not_applicable, unknown
 else of `title`, `severity`, `expected`, `action`, `advice`, `clears`, `reason` it wants to say.
 
 [XID codes](xid-codes.md) and [SXid codes](sxid-codes.md) say what each code of the driver means;
-[the table of fixtures](fixtures.md) says on which nodes each check is seen to fail."""
+[the table of fixtures](fixtures.md) says on which nodes each check is seen to fail.
+[The fault campaign](../../measurements/audit-campaign.tsv) puts faults into a node and lists what
+the audit as it ships says of each."""
