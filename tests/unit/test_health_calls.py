@@ -13,6 +13,7 @@ import pytest
 from provision.rehearsal.gpu import build, models, state
 from provision.rehearsal.gpu.state import Fault
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 
 
