@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+AGGREGATED = ("read_and_judge", "history", "report", "terminal")
 EARLIER = 3
 """Pulls that are in the history before the first that is measured."""
 
@@ -45,17 +46,21 @@ class Clock:
 
     def __init__(self) -> None:
         self.spent: dict[str, list[float]] = {}
+        self.cpu: dict[str, list[float]] = {}
 
     def of(self, name: str, work: Callable[..., Any], *args: Any, **given: Any) -> Any:
         """Do something, and keep how long it took."""
-        before = time.perf_counter()
+        before = time.perf_counter(), time.process_time()
         found = work(*args, **given)
-        self.spent.setdefault(name, []).append(time.perf_counter() - before)
+        self.spent.setdefault(name, []).append(time.perf_counter() - before[0])
+        self.cpu.setdefault(name, []).append(time.process_time() - before[1])
         return found
 
-    def told(self, least: Callable[[list[float]], float]) -> dict[str, float]:
-        """One figure for each name."""
-        return {name: round(least(found), 3) for name, found in self.spent.items()}
+
+def figures(told: dict[str, list[float]], one: Callable[[list[float]], float]) -> dict[str, float]:
+    """One figure for each name, and that of the way from files to the report on the terminal."""
+    whole = [sum(step) for step in zip(*(told[name] for name in AGGREGATED), strict=True)]
+    return {name: round(one(found), 3) for name, found in {**told, "aggregated": whole}.items()}
 
 
 def measured(scratch: Path, count: int, runs: int) -> dict[str, Any]:
@@ -77,8 +82,9 @@ def measured(scratch: Path, count: int, runs: int) -> dict[str, Any]:
         "status": made.counts(),
         "changes": len(made.changes),
         "repeats": len(made.repeats),
-        "seconds_median": clock.told(statistics.median),
-        "seconds_worst": clock.told(max),
+        "seconds_median": figures(clock.spent, statistics.median),
+        "seconds_worst": figures(clock.spent, max),
+        "cpu_seconds_median": figures(clock.cpu, statistics.median),
         "bytes": {"results": size, **sizes, "history": kept},
         "largest_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "load_average": [round(x, 1) for x in os.getloadavg()],
@@ -89,13 +95,12 @@ def pulled(scratch: Path, nodes: Any, history: Any, clock: Clock) -> tuple[Any, 
     """One pull: its report, and how large each form of it is."""
     from provision.fleet import html, metrics, pull, report, terminal
 
-    at, begin = time.time(), time.perf_counter()
+    at = time.time()
     ask = pull.from_files(scratch)
     visits = clock.of("read_and_judge", lambda: [ask(n) for n in nodes.nodes])
     recorded = clock.of("history", history.record, visits, at=at, verb="report")
     made = clock.of("report", report.make, nodes, visits, recorded, history, at=at, source="files")
     text = clock.of("terminal", terminal.render, made)
-    clock.spent.setdefault("aggregated_whole", []).append(time.perf_counter() - begin)
     valid = {n.name: pull.stale_after(n) for n in nodes.nodes}
     forms = {
         "terminal": text,
@@ -112,13 +117,15 @@ def written(scratch: Path, names: list[str], pull: int) -> int:
 
     size, now = 0, time.time()
     bad = [k for k in KINDS if k != "healthy"]
+    plain = {kind: result(kind) for kind in KINDS}
     for number, name in enumerate(names):
         kind = "healthy"
         if number % 10 == 7 or (number + pull * 13) % 25 == 3:
             kind = bad[(number + pull) % len(bad)]
-        told = result(kind, name, ended=now - number % 250,
-                      serials=lambda n, own=number: f"16{own:06}{n:05}")  # fmt: skip
-        text = raw(told)
+        told, ended = plain[kind], now - number % 250
+        gpus = [{**g, "serial": f"16{number:06}{n:05}", "uuid": f"GPU-{number}-{n}"}
+                for n, g in enumerate(told["gpus"])]  # fmt: skip
+        text = raw({**told, "node": name, "gpus": gpus, "started": ended - 1, "ended": ended})
         (scratch / f"{name}.json").write_bytes(text)
         size += len(text)
     return size

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import __version__
-from provision.fleet.report import FleetReport, NodeReport, Repeat
+from provision.fleet.repeats import Repeat
+from provision.fleet.report import FleetReport, NodeReport
 from provision.fleet.terminal import ago, called, grouped, headline, state
 from provision.verdict.html import anchor_of, asset, digest_of, environment_of
 from provision.verdict.issues import Issue, issues_of

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Any, cast
 
-from provision.fleet.report import FleetReport, NodeReport, Repeat
+from provision.fleet.repeats import Repeat
+from provision.fleet.report import FleetReport, NodeReport
 from provision.health.render import METRICS, samples
 from provision.verdict.model import Status
 

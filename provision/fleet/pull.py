@@ -25,7 +25,7 @@ from provision.checks.audit_program import program
 from provision.checks.audit_result import MOST_BYTES, AuditResult, Refused, read
 from provision.checks.shipping import Unreachable
 from provision.core.events import Event, EventSink
-from provision.fleet.history import Visit
+from provision.fleet.kept import Visit
 from provision.policy.load import Policy
 from provision.rack.model import Node, Rack
 from provision.rack.ssh import SshSettings

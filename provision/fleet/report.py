@@ -7,16 +7,15 @@ older than its schedule allows, is unknown, whatever its last result was.
 from __future__ import annotations
 
 import functools
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from typing import Any
 
 from provision import __version__
 from provision.checks.audit_result import findings
-from provision.fleet.history import DAY_S, History, Recorded, Spell, Visit
+from provision.fleet.history import DAY_S, History
+from provision.fleet.kept import Recorded, Spell, Visit
+from provision.fleet.repeats import Repeat, repeats, rules
 from provision.rack.model import Node, Rack
 from provision.verdict.model import Finding, NodeSummary, Severity, Status, Verdict, worst
 from provision.verdict.words import plural
@@ -35,44 +34,6 @@ _ACTIONS = {
     " somebody else's",
     "not_run": "look at `journalctl -u holdfast-health.service` on the node",
 }
-
-
-@dataclass(frozen=True)
-class Rule:
-    """From when on something is a repeat offender.
-
-    Args:
-        check: the beginning of the checks' ids; all of them when empty.
-        times: how often it must have begun to fail.
-        days: within how many days.
-        source: where the numbers come from.
-    """
-
-    check: str
-    times: int
-    days: int
-    source: str
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """A check that failed again and again on one node, for one GPU where it is about GPUs.
-
-    `also` are checks that were unknown at the very same times: a probe that hangs takes many along.
-    """
-
-    node: str
-    check: str
-    board: str
-    entity: str
-    spells: tuple[Spell, ...]
-    rule: Rule
-    also: tuple[str, ...] = ()
-
-    @property
-    def times(self) -> int:
-        """How often it began."""
-        return len(self.spells)
 
 
 @dataclass(frozen=True)
@@ -186,7 +147,7 @@ class FleetReport:
             "off": list(self.off),
             "nodes": [_node_to_json(n) for n in self.nodes],
             "changes": [vars(c) for c in self.changes],
-            "repeats": [_repeat_to_json(r) for r in self.repeats],
+            "repeats": [r.to_json() for r in self.repeats],
         }
 
 
@@ -207,43 +168,6 @@ def _node_to_json(node: NodeReport) -> dict[str, Any]:
         document = visit.result.document
         told |= {k: document[k] for k in ("boot", "versions", "gpus", "cost")}
     return told
-
-
-def _repeat_to_json(repeat: Repeat) -> dict[str, Any]:
-    return {
-        "node": repeat.node,
-        "check": repeat.check,
-        "gpu_serial": repeat.board,
-        "entity": repeat.entity,
-        "times": repeat.times,
-        "days": repeat.rule.days,
-        "first": repeat.spells[-1].began,
-        "last": repeat.spells[0].began,
-        "also": list(repeat.also),
-        "rule": vars(repeat.rule),
-    }
-
-
-@functools.cache
-def rules() -> tuple[Rule, ...]:
-    """The rules, the most special first.
-
-    Raises:
-        ValueError: a number makes no sense.
-    """
-    text = (resources.files("provision.fleet.data") / "repeats.json").read_text(encoding="utf-8")
-    found = [Rule(**rule) for rule in json.loads(text)["rules"]]
-    for rule in found:
-        if not (2 <= rule.times <= 100 and 1 <= rule.days <= 90 and rule.source):
-            raise ValueError(f"the rule for {rule.check or 'all checks'} is out of range")
-    return tuple(sorted(found, key=lambda r: -len(r.check)))
-
-
-def rule_of(check: str) -> Rule:
-    """The most special rule that a check falls under."""
-    return next(
-        r for r in rules() if not r.check or check == r.check or check.startswith(f"{r.check}.")
-    )
 
 
 def make(
@@ -393,36 +317,3 @@ def _words(status: str) -> str:
 
 def _thing(spell: Spell) -> str:
     return f"{spell.entity} (serial {spell.board})" if spell.board else spell.entity
-
-
-def repeats(spells: Iterable[Spell], at: float) -> list[Repeat]:
-    """What began to fail more often than its rule allows, the most often first.
-
-    A spell counts once however long it lasts; spells of one GPU count together, whatever slot it
-    sat in.
-    """
-    groups: dict[tuple[str, str, str], list[Spell]] = defaultdict(list)
-    for spell in spells:
-        if spell.began >= at - rule_of(spell.check).days * DAY_S:
-            groups[spell.node, spell.check, spell.board or spell.entity].append(spell)
-    found = []
-    for (node, check, _), own in groups.items():
-        rule = rule_of(check)
-        if len(own) >= rule.times:
-            newest = sorted(own, key=lambda s: -s.began)
-            found.append(
-                Repeat(node, check, newest[0].board, newest[0].entity, tuple(newest), rule)
-            )
-    ordered = sorted(found, key=lambda r: (-r.times, r.node, r.check, r.entity))
-    return list(_together(ordered))
-
-
-def _together(found: list[Repeat]) -> Iterator[Repeat]:
-    """Say what was unknown for one cause once."""
-    groups: dict[tuple[Any, ...], list[Repeat]] = defaultdict(list)
-    for number, repeat in enumerate(found):
-        unseen = all(s.status == "unknown" for s in repeat.spells)
-        when = tuple(s.began for s in repeat.spells)
-        groups[(repeat.node, repeat.rule, when) if unseen else (number,)].append(repeat)
-    for first, *others in groups.values():
-        yield replace(first, also=tuple(dict.fromkeys(r.check for r in others)))

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from provision.fleet.history import Spell
-from provision.fleet.report import Change, FleetReport, NodeReport, Repeat
+from provision.fleet.kept import Spell
+from provision.fleet.repeats import Repeat
+from provision.fleet.report import Change, FleetReport, NodeReport
 from provision.verdict.issues import Issue, issues_of
 from provision.verdict.model import Status
 from provision.verdict.terminal import Page

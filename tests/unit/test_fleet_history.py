@@ -12,8 +12,10 @@ import pytest
 from provision.checks.audit_result import read
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import HoldfastError
-from provision.fleet.history import DAY_S, KEEP_DAYS, MIGRATIONS, History, Recorded, Visit, place
+from provision.fleet.history import DAY_S, KEEP_DAYS, History, place
+from provision.fleet.kept import Recorded, Visit
 from provision.fleet.report import changes
+from provision.fleet.tables import MIGRATIONS
 from tests.unit.fleet_support import raw, result
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from provision.checks.audit_program import program
 from provision.checks.audit_result import known_checks, read
 from provision.core.events import Event, ListSink
 from provision.fleet import onnode, pull
-from provision.fleet.history import Visit
+from provision.fleet.kept import Visit
 from provision.fleet.progress import PullShow
 from provision.health import expect
 from provision.rack.model import Node

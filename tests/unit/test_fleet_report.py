@@ -14,8 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families as textfile_
 from provision.checks.audit_result import read
 from provision.core.exitcodes import ExitCode
 from provision.fleet import html, metrics, pull, report, terminal
-from provision.fleet.history import DAY_S, History, Visit
-from provision.fleet.report import FleetReport, rule_of, rules
+from provision.fleet.history import DAY_S, History
+from provision.fleet.kept import Visit
+from provision.fleet.repeats import rule_of, rules
+from provision.fleet.report import FleetReport
 from provision.health.render import as_textfile
 from provision.verdict.model import Status
 from provision.verdict.text import clean

@@ -15,7 +15,8 @@ from provision.cli.inputs import load_rack
 from provision.cli.output import print_document
 from provision.core.exitcodes import ExitCode
 from provision.fleet import terminal
-from provision.fleet.history import History, Spell, place
+from provision.fleet.history import History, place
+from provision.fleet.kept import Spell
 
 SCHEMA = "holdfast.audit-history/1"
 _UNITS = {"min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

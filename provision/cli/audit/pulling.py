@@ -20,7 +20,8 @@ from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.core.problems import HoldfastError, Problem
 from provision.fleet import html, metrics, pull, report, terminal
-from provision.fleet.history import KEEP_DAYS, History, Recorded, Visit, place
+from provision.fleet.history import KEEP_DAYS, History, place
+from provision.fleet.kept import Recorded, Visit
 from provision.fleet.progress import PullShow
 from provision.fleet.pull import Ask, Way
 from provision.fleet.report import FleetReport

@@ -14,7 +14,8 @@ from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.core.problems import fail
 from provision.fleet import metrics, pull
-from provision.fleet.history import History, Recorded, Visit, place
+from provision.fleet.history import History, place
+from provision.fleet.kept import Recorded, Visit
 from provision.rack.model import Node, Rack
 from provision.verdict.words import moment
 
