@@ -223,7 +223,7 @@ VARIABLES: tuple[Variable, ...] = (
         Audit,
         "The audit that looks at the node again and again, and that `holdfast verify` asks.",
         "{every_minutes: 10, limits: {host.space.used: 95}}",
-        "{every_minutes: 5} on nodes with `holdfast_hardware.gpus`, else none",
+        "every five minutes on nodes that declare GPUs, else none",
     ),
     Variable(
         "host_keys",
