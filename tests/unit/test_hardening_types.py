@@ -658,6 +658,22 @@ class TestReboot:
         assert run.said == ["c: write /etc/audit/rules.d/60-holdfast-a.rules"]
         assert run.node.waiting == ["the audit rules are locked until the next start"]
 
+    def test_an_option_of_the_trail_is_read_after_the_package_s_own(self, system):
+        system.write("/etc/audit/rules.d/audit.rules", "-D\n-b 8192\n-f 1\n")
+        # As an earlier Holdfast called it: read first, so that the package's line won.
+        system.write("/etc/audit/rules.d/60-holdfast-stops.rules", "-f 2\n")
+        rules = {"type": "audit_rule", "key": "k", "rules": ["-w /etc/x -p wa -k k"]}
+        option = {"type": "audit_rule", "key": "stops", "rules": ["-f 2"]}
+        run = Run(system, [control(rules), control(option)])
+        run.commit()
+        folder = system.path("/etc/audit/rules.d")
+        assert sorted(p.name for p in folder.iterdir()) == [
+            "60-holdfast-k.rules", "audit.rules", "zz-holdfast-stops.rules",
+        ]  # fmt: skip
+        assert any(said.endswith("remove /etc/audit/rules.d/60-holdfast-stops.rules")
+                   for said in run.said)  # fmt: skip
+        assert Run(system, [control(rules), control(option)]).said == []
+
     def test_a_kernel_without_audit_loads_no_rules_and_says_so(self, system):
         system.program("augenrules")
         system.failing = {"auditctl"}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import journal, rescue
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.audit_rule import path_of
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
     Type,
     Want,
@@ -57,7 +58,7 @@ class Pass:
         self.node.depends += self.node.missing()
         types = {resource["type"] for c in mine for resource in c.get("resources", [])}
         others = _others(controls, self.phase)
-        self.node.shared["audit keys"] = _audit_keys(controls)
+        self.node.shared["audit files"] = _audit_files(controls)
         for name, kind in TYPES.items():
             if name in types or self._left_over(kind, others):
                 wants = [w for c in mine for w in self._wanted(c, name)]
@@ -311,11 +312,13 @@ def _others(controls: list[dict[str, Any]], phase: str) -> dict[str, list[Want]]
     return found
 
 
-def _audit_keys(controls: list[dict[str, Any]]) -> set[str]:
-    """The keys of all audit rules of ours, whichever type and phase they are of."""
+def _audit_files(controls: list[dict[str, Any]]) -> set[str]:
+    """The files of all audit rules of ours, whichever type and phase they are of."""
     resources = [resource for c in controls for resource in c.get("resources", [])]
     types = ("audit_rule", "audit_privileged")
-    return {str(r.get("key")) for r in resources if r["type"] in types}
+    return {
+        path_of(str(r.get("key")), r.get("rules") or ()) for r in resources if r["type"] in types
+    }
 
 
 def _packages(controls: list[dict[str, Any]]) -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
     Field,
@@ -23,7 +24,9 @@ GONE = re.compile(
 )
 """System calls that aarch64 never had."""
 
-_OURS = re.compile(r"^60-holdfast-(.+)\.rules\Z")
+_OURS = re.compile(r"^(?:60|zz)-holdfast-.+\.rules\Z")
+_OPTION = re.compile(r"-[befr] |--")
+"""How a line begins that is no rule but says how the kernel keeps the trail."""
 SCHEMA = {
     "key": Field(str, required=True, pattern=r"^[A-Za-z0-9_.-]+\Z"),
     "rules": Field(list, required=True),
@@ -43,35 +46,39 @@ class AuditRule(Type):
 
     def read(self, want: Want) -> str | None:
         """The file's text."""
-        return self.node.text(path_of(want["key"]))
+        return self.node.text(path_of(want["key"], want["rules"]))
 
     def diff(self, want: Want, seen: str | None) -> list[str]:
         """The file in words."""
         right = text_of(want["rules"], self.machine)
-        return [] if seen == right else ["write {0}".format(path_of(want["key"]))]
+        return [] if seen == right else ["write {0}".format(path_of(want["key"], want["rules"]))]
 
     def write(self, want: Want, seen: str | None) -> None:
         """Stage the file."""
         del seen
         text = text_of(want["rules"], self.machine)
-        self.node.write(path_of(want["key"]), text, mode=0o600, ours=True)
+        self.node.write(path_of(want["key"], want["rules"]), text, mode=0o600, ours=True)
 
     def finish(self, wants: list[Want]) -> list[tuple[str, str]]:
         """Take away rules that no control wants any more."""
         del wants
-        keys = self.node.shared.get("audit keys", set())
+        paths = self.node.shared.get("audit files", set())
         words = []
         for name in self.node.names(FOLDER):
-            found = _OURS.match(name)
-            if found and found.group(1) not in keys:
+            if _OURS.match(name) and FOLDER + "/" + name not in paths:
                 self.node.remove(FOLDER + "/" + name)
                 words.append(("", "remove {0}/{1}".format(FOLDER, name)))
         return words
 
 
-def path_of(key: str) -> str:
-    """The file of a key."""
-    return "{0}/60-holdfast-{1}.rules".format(FOLDER, key)
+def path_of(key: str, rules: Sequence[str] = ()) -> str:
+    """The file of a key.
+
+    Of several lines with one option the last counts, and the package's own audit.rules has some;
+    a file of options alone is read after it.
+    """
+    options = bool(rules) and all(_OPTION.match(rule) for rule in rules)
+    return "{0}/{1}-holdfast-{2}.rules".format(FOLDER, "zz" if options else "60", key)
 
 
 def text_of(rules: list[str], machine: str) -> str:
