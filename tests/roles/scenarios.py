@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,25 +71,29 @@ def run(scenario: str, node: Rehearsal, folder: Path, *, prepared: bool) -> None
     known = folder / "known_hosts"
     lines = [f"{one.address} {one.host_key}\n" for one in node.nodes]
     known.write_text("".join(lines), encoding="utf-8")
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "NO_COLOR": "1",
-        "HOLDFAST_MOLECULE_INVENTORY": os.fspath(node.inventory),
-        "HOLDFAST_MOLECULE_BEGIN": "cleanup" if prepared else "prepare",
-        "MOLECULE_GLOB": "tests/molecule/*/molecule.yml",
-        "MOLECULE_EPHEMERAL_DIRECTORY": os.fspath(folder / "molecule"),
-        "ANSIBLE_SSH_ARGS": f"-o ControlMaster=auto -o ControlPersist=30s"
-        f" -o StrictHostKeyChecking=yes -o UserKnownHostsFile={known}",
-    }
-    done = subprocess.run(
-        [*node.inside(), "molecule", "test", "--scenario-name", scenario],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    # All racks have the same addresses: with sockets in one place a connection to another rack's
+    # node would be taken for one to this rack's. A socket's path may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="hf-") as sockets:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "NO_COLOR": "1",
+            "HOLDFAST_MOLECULE_INVENTORY": os.fspath(node.inventory),
+            "HOLDFAST_MOLECULE_BEGIN": "cleanup" if prepared else "prepare",
+            "MOLECULE_GLOB": "tests/molecule/*/molecule.yml",
+            "MOLECULE_EPHEMERAL_DIRECTORY": os.fspath(folder / "molecule"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets,
+            "ANSIBLE_SSH_ARGS": f"-o ControlMaster=auto -o ControlPersist=30s"
+            f" -o StrictHostKeyChecking=yes -o UserKnownHostsFile={known}",
+        }
+        done = subprocess.run(
+            [*node.inside(), "molecule", "test", "--scenario-name", scenario],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
     if done.returncode:
         pytest.fail(f"{done.stdout[-12000:]}\n{done.stderr[-4000:]}", pytrace=False)
