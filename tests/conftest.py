@@ -15,6 +15,7 @@ from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_FIRST = (
+    "audit",
     "bare",
     "second",
     "first",

@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 if TYPE_CHECKING:
     from tests.rehearsal.conftest import Ran, SimulatedRack
 
-pytestmark = [pytest.mark.together("second")]
+pytestmark = [pytest.mark.together("audit")]
 rehearsal, soak = pytest.mark.rehearsal, pytest.mark.soak
 
 NARROW = "pci-narrow:2"
