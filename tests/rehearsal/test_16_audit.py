@@ -19,7 +19,7 @@ from tests.rehearsal import record
 if TYPE_CHECKING:
     from tests.rehearsal.conftest import Ran, SimulatedRack
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.together("audit")]
+pytestmark = [pytest.mark.soak, pytest.mark.together("audit")]
 
 PHASES = ("gpu_driver", "gpu_fabric", "gpu_mig", "cuda", "container_runtime", "inference",
           "health_audit")  # fmt: skip

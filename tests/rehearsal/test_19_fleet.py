@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.rehearsal.conftest import Ran, SimulatedRack
 
 pytestmark = [pytest.mark.together("audit")]
-rehearsal, soak = pytest.mark.rehearsal, pytest.mark.soak
+rehearsal = soak = pytest.mark.soak
 
 NARROW = "pci-narrow:2"
 WIDTH = "gpu.pcie.width"
