@@ -12,6 +12,7 @@ from pathlib import Path
 
 from provision import __version__
 from provision.checks.audited import audited
+from provision.checks.openscap import Writes
 from provision.checks.scap_pages import rule_book
 from provision.checks.scap_verdict import Mode, judge_by_openscap
 from provision.checks.verify import Examination, examine
@@ -47,6 +48,7 @@ def judge(
     ssh: SshSettings | None = None,
     policy: Policy | None = None,
     scan: Mode = "full",
+    scan_writes: Writes = "all",
 ) -> Verdict:
     """Check every node of `rack`, ask every serving node a question, and give the verdict.
 
@@ -62,6 +64,7 @@ def judge(
         ssh: how to reach the nodes; by the inventory's own keys when None.
         policy: what the profile that the inventory asks for is made of.
         scan: whether OpenSCAP judges by all rules, by the quick ones, or by none.
+        scan_writes: whether it writes a page and an asset report of its own beside its results.
 
     Raises:
         HoldfastError: a baseline cannot be read (exit code 2).
@@ -80,7 +83,14 @@ def judge(
     if policy is not None and rack.profile != NONE:
         place = workdir / "openscap"
         judged = judge_by_openscap(
-            rack, policy, ssh=ssh, folder=place, events=events, mode=scan, run=run
+            rack,
+            policy,
+            ssh=ssh,
+            folder=place,
+            events=events,
+            mode=scan,
+            writes=scan_writes,
+            run=run,
         )
         findings += judged.findings
         rules = rule_book(judged, policy, workdir.parent)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from provision.checks import openscap
-from provision.checks.openscap import Order, Scanned
+from provision.checks.openscap import Order, Scanned, Writes
 from provision.checks.scap_content import NoContent
 from provision.checks.scap_memory import Remembered, recall, remember
 from provision.checks.scap_results import RuleResult
@@ -81,6 +81,7 @@ def judge_by_openscap(
     folder: Path,
     events: EventSink,
     mode: Mode = "full",
+    writes: Writes = "all",
     run: str = "",
 ) -> ScapVerdict:
     """Scan the nodes of `rack` and hold each rule against what is accepted.
@@ -93,6 +94,7 @@ def judge_by_openscap(
         events: is told of the start, of every node and of the end.
         mode: ``quick`` leaves out the rules that read every file of a node, ``none`` scans nothing;
             what is left out is judged by the last full scan, while that proves something.
+        writes: whether OpenSCAP writes a page and an asset report of its own beside its results.
         run: the id of the run that this belongs to.
 
     Raises:
@@ -113,7 +115,8 @@ def judge_by_openscap(
 
     def ask(node: Node, major: str) -> Order:
         made = tailor(profile, resolved(node, major), evaluate_waived=True)
-        return Order(made.profile, made.text, openscap.EXPENSIVE if mode == "quick" else ())
+        left_out = openscap.EXPENSIVE if mode == "quick" else ()
+        return Order(made.profile, made.text, left_out, writes)
 
     events.emit(Event("openscap.start", data={"nodes": len(rack.nodes), "profile": profile.id}))
     scans = openscap.scan_nodes(rack, ask, ssh=ssh, folder=folder) if mode != "none" else {}

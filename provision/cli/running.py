@@ -39,7 +39,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add_scan(parser: argparse.ArgumentParser) -> None:
-    """The argument of the verbs that judge: how much OpenSCAP looks at."""
+    """The arguments of the verbs that judge: how much OpenSCAP looks at, and what it writes."""
     parser.add_argument(
         "--scan",
         choices=("full", "quick", "none"),
@@ -47,6 +47,13 @@ def add_scan(parser: argparse.ArgumentParser) -> None:
         help="where a profile is declared, let OpenSCAP judge by all rules (default), without those"
         " that read every file of a node, or not at all; what is left out is judged by the last"
         " full scan, and unknown once that is older than holdfast_full_scan_days",
+    )
+    parser.add_argument(
+        "--scan-writes",
+        choices=("all", "results"),
+        default="all",
+        help="let OpenSCAP write its own page and asset report (ARF) too (default), or its results"
+        " alone: the verdict is made of these, and the rest takes minutes on an emulated machine",
     )
 
 

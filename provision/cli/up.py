@@ -31,6 +31,7 @@ from provision.rack.ssh import SshSettings
 from provision.verdict.model import Verdict
 
 if TYPE_CHECKING:
+    from provision.checks.openscap import Writes
     from provision.checks.scap_verdict import Mode
 
 
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         watching(as_json=args.json, events=args.events) as watch,
         Session(request, watch.sink) as session,
     ):
-        judge = _judge(inputs, args.scan)
+        judge = _judge(inputs, args.scan, args.scan_writes)
         report = up(session, inputs.lock, judge, lambda plan: show_plan(watch, plan))
     return tell_end(report, watch, as_json=args.json, also=args.report)
 
@@ -106,7 +107,7 @@ def _rack_of_run(rack: Rack, folder: RunFolder, limit: str | None) -> Rack:
     return rack.model_copy(update={"nodes": nodes})
 
 
-def _judge(inputs: Inputs, scan: Mode) -> Judge:
+def _judge(inputs: Inputs, scan: Mode, scan_writes: Writes) -> Judge:
     from provision.checks.report import judge
 
     def verdict(rack: Rack, run: str, workdir: Path, ssh: SshSettings, sink: EventSink) -> Verdict:
@@ -119,6 +120,7 @@ def _judge(inputs: Inputs, scan: Mode) -> Judge:
             ssh=ssh,
             policy=inputs.policy,
             scan=scan,
+            scan_writes=scan_writes,
         )
 
     return verdict

@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> ExitCode:
             workdir=going.folder.path / "checks",
             policy=inputs.policy,
             scan=args.scan,
+            scan_writes=args.scan_writes,
         )
         reports = write_reports(verdict, going.folder.path)
         going.exit_code = verdict.exit_code

@@ -36,7 +36,7 @@ def script(monkeypatch, tmp_path):
     return made
 
 
-def judge(rack, lock, *, run, events, workdir, ssh=None, policy=None, scan="full"):
+def judge(rack, lock, *, run, events, workdir, ssh=None, policy=None, scan="full", **more):
     names = tuple(node.name for node in rack.nodes)
     findings = tuple(Finding(name, "base.x", "x", Status.PASS) for name in names)
     nodes = tuple(NodeSummary(name) for name in names)
@@ -94,15 +94,25 @@ def test_up_leaves_its_reports_and_an_events_file(script, capsys, tmp_path):
     assert json.loads(events.read_text().splitlines()[0]) == {"schema": SCHEMA}
 
 
-@pytest.mark.parametrize("words", [(), ("--scan", "none"), ("--scan", "quick")])
-def test_up_scans_as_much_as_it_is_told(script, monkeypatch, words):
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ((), ("full", "all")),
+        (("--scan", "none"), ("none", "all")),
+        (("--scan", "quick"), ("quick", "all")),
+        (("--scan-writes", "results"), ("full", "results")),
+    ],
+)
+def test_up_scans_as_much_as_it_is_told(script, monkeypatch, words, wanted):
     asked = []
-    monkeypatch.setattr(
-        "provision.checks.report.judge",
-        lambda *given, scan, **more: asked.append(scan) or judge(*given, **more),
-    )
+
+    def told_judge(*given, scan, scan_writes, **more):
+        asked.append((scan, scan_writes))
+        return judge(*given, **more)
+
+    monkeypatch.setattr("provision.checks.report.judge", told_judge)
     assert cli.main(["up", "rack.yml", *words]) == 0
-    assert asked == [words[-1] if words else "full"]
+    assert asked == [wanted]
 
 
 def test_a_refused_up_says_why_once_and_exits_3(script, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 import tarfile
 import time
@@ -234,7 +235,7 @@ def test_a_scan_is_ordered_read_and_kept(ssh, rack, tmp_path):
     assert (found.content, found.release) == ("ssg-rhel10-ds.xml", "10")
     asked = (ssh.folder / "asked").read_text()
     assert "/usr/share/xml/scap/ssg/content/ssg-rhel10-ds.xml xccdf_holdfast_profile_x" in asked
-    assert asked.endswith(f" {len(ORDER.tailoring)} no_files_unowned_by_user")
+    assert asked.endswith(f" {len(ORDER.tailoring)} all no_files_unowned_by_user")
     assert (ssh.folder / "stdin").read_text() == "<Tailoring/>"
     place = tmp_path / rack.nodes[0].name
     kept = {path.name for path in place.iterdir()}
@@ -245,6 +246,36 @@ def test_a_scan_is_ordered_read_and_kept(ssh, rack, tmp_path):
     assert {n: r.result for n, r in again.scan.rules.items()} == {
         n: r.result for n, r in found.scan.selected.items()
     }
+
+
+def test_the_results_alone_are_a_whole_scan(ssh, rack, tmp_path):
+    whole = ssh.scan(rack, tmp_path, ORDER).scan
+    for name in ("arf.xml", "report.html"):
+        del ssh.members[name]
+    place = tmp_path / "again"
+    place.mkdir()
+    found = ssh.scan(rack, place, replace(ORDER, writes="results"))
+    assert (ssh.folder / "asked").read_text().endswith(" results no_files_unowned_by_user")
+    assert found.problem == ""
+    assert found.scan is not None
+    assert found.scan == whole
+    assert set(found.files) == {"results.xml.gz", "oscap.log"}
+
+
+@pytest.mark.parametrize("writes", ["all", "results"])
+def test_what_openscap_is_told_to_write(tmp_path, monkeypatch, writes):
+    script = tmp_path / "oscap"
+    script.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$SEEN"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    program = Path(openscap.__file__).with_name("oscap.sh")
+    words = ["content.xml", "profile", "60", "0", writes, "a_rule"]
+    subprocess.run(["sh", program, *words], check=True, capture_output=True)
+    asked = (tmp_path / "seen").read_text().split()
+    assert asked[-3:] == ["--results", "results.xml", "content.xml"]
+    assert "xccdf_org.ssgproject.content_rule_a_rule" in asked
+    assert ("--report" in asked) is ("--results-arf" in asked) is (writes == "all")
 
 
 def test_a_node_that_nothing_is_asked_of_is_not_scanned(ssh, rack, tmp_path):
