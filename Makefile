@@ -12,6 +12,9 @@ BIN := $(VENV)/bin
 export VENV PYTHON
 # Words for the verb, as in: make rehearse ARGS="--nodes 12 --keep"
 ARGS ?=
+# Some machines forbid it; then each of the hundreds of starts of holdfast in the tests would
+# translate the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup rehearse test unit lint journeys soak lock docs clean
 
