@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,9 +31,12 @@ DOCUMENTS = (FILES, LABELS, GATE, RESULTS, SPDX, CYCLONEDX)
 """What describes an image, and is carried with it."""
 
 
+_PATH = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*")
+
+
 def _file_name(value: str) -> str:
-    if "/" in value or value in ("", ".", "..") or not value.isprintable():
-        raise ValueError("must be a file's name, without folders")
+    if not _PATH.fullmatch(value):
+        raise ValueError("must be a path below the image's folder, of letters, digits and . _ + -")
     return value
 
 
@@ -176,6 +180,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def part_of(path: Path, **more: Any) -> dict[str, Any]:
+def part_of(path: Path, name: str | None = None, **more: Any) -> dict[str, Any]:
     """Name, size and sha256 of a file, for a `Part`."""
-    return {"name": path.name, "size": path.stat().st_size, "sha256": sha256_of(path), **more}
+    return {
+        "name": name or path.name,
+        "size": path.stat().st_size,
+        "sha256": sha256_of(path),
+        **more,
+    }

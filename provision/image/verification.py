@@ -62,13 +62,19 @@ def verify_image(folder: Path, key: ec.EllipticCurvePublicKey) -> Verified:
         why = _wrong(folder / part.name, part)
         if why:
             problems.append(_differs(folder / part.name, why))
-    for name in sorted({path.name for path in folder.iterdir()} - {*signed, *SIGNED_BY_ENVELOPE}):
+    for name in sorted(_files(folder) - {*signed, *SIGNED_BY_ENVELOPE}):
         message = "this was not signed, and is no part of the image"
         problems.append(Problem("unsigned-file", message, where=str(folder / name),
                                 hint="move it elsewhere"))  # fmt: skip
     if problems:
         raise HoldfastError(problems, ExitCode.FINDINGS)
     return Verified(folder, manifest)
+
+
+def _files(folder: Path) -> set[str]:
+    """Everything below the folder that is no folder."""
+    every = folder.rglob("*")
+    return {p.relative_to(folder).as_posix() for p in every if p.is_symlink() or not p.is_dir()}
 
 
 def _text(path: Path) -> str:
