@@ -183,7 +183,7 @@ class System:
         self._rows("/etc/group", argv[2], {3: argv[1]})
 
     def _chage(self, argv, data):
-        field = {"-m": 3, "-M": 4, "-W": 5, "-I": 6}[argv[0]]
+        field = {"-d": 2, "-m": 3, "-M": 4, "-W": 5, "-I": 6}[argv[0]]
         self._rows("/etc/shadow", argv[2], {field: "" if argv[1] == "-1" else argv[1]})
 
     def _usermod(self, argv, data):
@@ -193,7 +193,8 @@ class System:
         elif argv[0] == "-g":
             self._rows("/etc/passwd", name, {3: argv[1]})
         elif argv[0] == "-p":
-            self._rows("/etc/shadow", name, {1: argv[1]})
+            # As the real one it sets the day of the password's last change with it.
+            self._rows("/etc/shadow", name, {1: argv[1], 2: "20780"})
         else:
             row = self._row("/etc/shadow", name)
             self._rows("/etc/shadow", name, {1: "!" + row[1] if argv[0] == "-L" else row[1][1:]})

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from provision.checks.declare import Looker
+from provision.checks.declare import CouldNotLook, Looker
 from provision.checks.hardened.outcome import NotHere, Resource
 
 AREA = "hardening_access"
@@ -175,7 +175,12 @@ AGES = {
 def account(resource: Resource, look: Looker) -> list[str]:
     """Every account that it concerns."""
     what, value = resource["what"], resource.get("value")
-    return [told for entry in look(AREA, "accounts") for told in _account_wrong(entry, what, value)]
+    entries = look(AREA, "accounts")
+    wrong = [told for entry in entries for told in _account_wrong(entry, what, value)]
+    unseen = [entry["unseen"] for entry in entries if entry.get("unseen")]
+    if unseen and not wrong and what.startswith(("home_", "dotfile_")):
+        raise CouldNotLook("; ".join(unseen))
+    return wrong
 
 
 def _account_wrong(entry: Entry, what: str, value: Any) -> Iterator[str]:

@@ -35,19 +35,27 @@ LAST_WINS = (
 def file(resource: Resource, look: Looker) -> list[str]:
     """Owner, group and mode of all that a path finds, or that it finds nothing."""
     path, recurse = resource["path"], bool(resource.get("recurse"))
-    found = next(
-        one["found"]
-        for one in look(AREA, "files")
-        if one["path"] == path and one["recurse"] == recurse
+    seen = next(
+        one for one in look(AREA, "files") if one["path"] == path and one["recurse"] == recurse
     )
+    wrong = _file_wrong(resource, seen["found"])
+    if seen.get("unseen") and not wrong:
+        # What was not looked at may be what was looked for.
+        raise CouldNotLook(str(seen["unseen"]))
+    if wrong is None:
+        raise NotHere(f"no {path}")
+    return wrong
+
+
+def _file_wrong(resource: Resource, found: list[list[Any]]) -> list[str] | None:
+    """What is wrong with what was found; None where nothing is meant."""
+    path = resource["path"]
     if resource.get("state") == "absent":
         places = [place for row in found for place in row[5]]
         return [f"{path} is there: {', '.join(places)}"] if places else []
     kinds = KINDS.get(resource.get("kind", "any"), ("file", "dir"))
     meant = [row for row in found if row[0] in kinds]
-    if not meant:
-        raise NotHere(f"no {path}")
-    return [told for row in meant for told in _rights(resource, row)]
+    return [told for row in meant for told in _rights(resource, row)] if meant else None
 
 
 def _rights(resource: Resource, row: list[Any]) -> Iterator[str]:

@@ -139,7 +139,7 @@ def _accounts(_asked: Any) -> list[dict[str, Any]]:
                 "shell": row[6],
                 "password": _state(secret[1]) if secret else "none",
                 "ages": secret[3:7],
-                "places": _home(row[5]) if int(row[2]) >= 1000 else [],
+                **(_home(row[5]) if int(row[2]) >= 1000 else {"places": []}),
             }
         )
     return found
@@ -151,14 +151,29 @@ def _state(field: str) -> str:
     return "locked" if field[0] in "!*" else "usable"
 
 
-def _home(home: str) -> list[list[Any]]:
-    """The home and what begins with a dot in it: path, kind, mode, owner and group as numbers."""
-    if home in ("", "/") or not Path(home).is_dir() or Path(home).is_symlink():
-        return []
-    paths = [home, *sorted(str(p) for p in Path(home).iterdir() if p.name.startswith("."))]
+def _home(home: str) -> dict[str, Any]:
+    """The home and what begins with a dot in it: path, kind, mode, owner and group as numbers.
+
+    `unseen` says why some of it could not be looked at, as where a server keeps root out.
+    """
+    try:
+        if home in ("", "/") or not stat.S_ISDIR(os.lstat(home).st_mode):
+            return {"places": []}
+        dots = sorted(str(path) for path in Path(home).iterdir() if path.name.startswith("."))
+        return {"places": _rights([home, *dots])}
+    except (FileNotFoundError, NotADirectoryError):
+        return {"places": []}
+    except OSError as error:
+        return {"places": [], "unseen": f"{error.filename}: {error.strerror}"}
+
+
+def _rights(paths: list[str]) -> list[list[Any]]:
     found: list[list[Any]] = []
     for path in paths:
-        info = os.lstat(path)
+        try:
+            info = os.lstat(path)
+        except FileNotFoundError:
+            continue
         kind = "dir" if stat.S_ISDIR(info.st_mode) else "file"
         if not stat.S_ISREG(info.st_mode) and kind == "file":
             continue

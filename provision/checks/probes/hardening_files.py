@@ -5,6 +5,7 @@ Told which paths to look at, never what is wanted of them. Only what was asked f
 
 from __future__ import annotations
 
+import fnmatch
 import grp
 import hashlib
 import os
@@ -17,7 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from provision.checks.probes.common import ENVIRONMENT, Unseen, gather, read, run
+from provision.checks.probes.common import (
+    ENVIRONMENT,
+    MAX_OUTPUT,
+    Unseen,
+    gather,
+    read,
+    run,
+)
 
 _MAGIC = re.compile(r"[*?\[]")
 MOST = 256 << 10
@@ -67,37 +75,97 @@ def _files(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _rights(names: _Names, path: str, recurse: bool) -> dict[str, Any]:
     groups: dict[tuple[str, ...], list[Any]] = {}
     plain = not _MAGIC.search(path) and not recurse
-    for place in _places(path, recurse):
+    unseen: list[str] = []
+    for place in _places(path, recurse, unseen):
         try:
             # A path that is written out may be a link of the system's own.
             info = Path(place).stat() if plain else os.lstat(place)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            unseen.append(_short(error))
             continue
         kept = groups.setdefault((_kind(info), *names.rights(info)), [0, []])
         kept[0] += 1
         if len(kept[1]) < EXAMPLES:
             kept[1].append(place)
-    return {"path": path, "recurse": recurse, "found": [[*k, *v] for k, v in groups.items()]}
+    found = [[*k, *v] for k, v in groups.items()]
+    said: dict[str, Any] = {"path": path, "recurse": recurse, "found": found}
+    return {**said, "unseen": "; ".join(unseen[:EXAMPLES])} if unseen else said
 
 
-def _places(path: str, recurse: bool) -> Iterator[str]:
-    tops = _fitting(path) if _MAGIC.search(path) else [path]
+def _places(path: str, recurse: bool, unseen: list[str]) -> Iterator[str]:
+    tops = _fitting(path, unseen) if _MAGIC.search(path) else [path]
     for top in sorted(tops):
         yield top
-        if recurse and not Path(top).is_symlink():
-            for folder, folders, files in os.walk(top):
-                for name in (*folders, *files):
-                    yield f"{folder}/{name}"
+        waiting = [top] if recurse and not Path(top).is_symlink() else []
+        while waiting:
+            folder = waiting.pop()
+            try:
+                with os.scandir(folder) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                unseen.append(_short(error))
+                continue
+            for entry in entries:
+                yield entry.path
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
 
 
-def _fitting(pattern: str) -> list[str]:
-    """What a pattern finds, as a shell would: no name that begins with a dot, unless it says so."""
-    steps = pattern.strip("/").split("/")
-    return [
-        str(path)
-        for path in sorted(Path("/").glob(pattern.strip("/")))
-        if all(p[0] != "." or s[0] == "." for p, s in zip(path.parts[1:], steps))
-    ]
+def _short(error: OSError) -> str:
+    return f"{str(error.filename)[:200]}: {error.strerror}"
+
+
+def _fitting(pattern: str, unseen: list[str] | None = None) -> list[str]:
+    """What a pattern finds, as a shell would: no name that begins with a dot, unless it says so.
+
+    A folder that could not be read holds perhaps what was looked for: it is put into `unseen`.
+
+    Raises:
+        Unseen: there is such a folder, and no list for it.
+    """
+    found = [""]
+    for step in pattern.strip("/").split("/"):
+        if _MAGIC.search(step):
+            names = ((path, name) for path in found for name in _names(path or "/", unseen))
+            found = [
+                f"{path}/{name}"
+                for path, name in names
+                if fnmatch.fnmatchcase(name, step) and (name[0] != "." or step[0] == ".")
+            ]
+        else:
+            found = [f"{path}/{step}" for path in found]
+    return [path for path in found if _there(path, unseen)]
+
+
+def _names(folder: str, unseen: list[str] | None) -> list[str]:
+    try:
+        return sorted(entry.name for entry in Path(folder).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        _miss(error, unseen)
+        return []
+
+
+def _there(path: str, unseen: list[str] | None) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        _miss(error, unseen)
+        return False
+    return True
+
+
+def _miss(error: OSError, unseen: list[str] | None) -> None:
+    if unseen is None:
+        raise Unseen(_short(error)) from error
+    unseen.append(_short(error))
 
 
 def _contents(paths: list[str]) -> dict[str, Any]:
@@ -205,6 +273,8 @@ def _walk(_asked: Any) -> dict[str, Any]:
     tests += ["-type", "f", "(", "-perm", "-002", "-o", "-perm", "/6000", ")"]
     argv = ["find", *sorted(mounts), "-xdev", "-ignore_readdir_race", *prune]
     out = run([*argv, "(", *tests, ")", "-printf", r"%y %m %p\n"], ok=(0, 1))
+    if len(out.encode("utf-8", "replace")) >= MAX_OUTPUT:
+        raise Unseen("there are more such files than can be told, and nobody knows of the rest")
     rows = [line.split(" ", 2) for line in out.splitlines()]
     found = [row for row in rows if len(row) == 3 and row[2].startswith("/")]
     return {"found": found, "mounts": mounts}

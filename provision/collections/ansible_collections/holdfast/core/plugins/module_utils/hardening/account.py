@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
     TEXT,
@@ -27,6 +27,7 @@ NOBODY = 65534
 KEPT_SHELLS = frozenset({"sync", "shutdown", "halt"})
 """Accounts whose shell is the one thing that they do."""
 
+NOLOGIN = "/usr/sbin/nologin"
 NO_SHELLS = ("nologin", "false", "sync", "shutdown", "halt")
 AGES = {
     # what: field of /etc/shadow, option of chage, whether less is stricter
@@ -52,6 +53,9 @@ SHARED = ("/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/usr")
 
 STATE = ("cache", "empty", "lib", "log", "run", "spool", "tmp")
 """Folders of /var that are the system's."""
+
+MOST = 10000
+"""Places below one home in one pass: everybody can make as many as the disk holds."""
 
 SCHEMA = {"what": Field(str, required=True, choices=WHAT), "value": TEXT}
 
@@ -101,8 +105,12 @@ def users_of(node: Node) -> list[User]:
     ]
 
 
-Change = tuple[User, str, list[str], list[str]]
-"""Whose, what in words, the command, and the one that takes it back."""
+PASSWD, SHADOW = "/etc/passwd", "/etc/shadow"
+Change = tuple[User, str, list[str], list[list[str]], Optional[tuple[str, int, str, str]]]
+"""Whose, what in words, the command, those that take it back, and the field that it sets.
+
+Of that: its file, its number, what it says before and what after.
+"""
 
 
 class Account(Type):
@@ -129,7 +137,7 @@ class Account(Type):
     def diff(self, want: Want, seen: list[Any]) -> list[str]:
         """Each account, or each place in a home."""
         if want["what"] not in RIGHTS:
-            return [words for _, words, _, _ in seen]
+            return [words for _, words, _, _, _ in seen]
         return [
             "set {0} {1}:{2} on {3}".format(shown(mode), uid, gid, draft.seen.path)
             for draft, mode, uid, gid in seen
@@ -141,12 +149,17 @@ class Account(Type):
             for draft, mode, uid, gid in seen:
                 draft.mode, draft.uid, draft.gid = mode, uid, gid
             return
-        for _, words, do, back in seen:
-            self.node.act(words, [{"run": do}], [{"run": back}]).touches = COPIES
+        for user, words, do, back, field in seen:
+            act = self.node.act(words, [{"run": do}], [{"run": argv} for argv in back])
+            act.touches = COPIES
+            if field is not None:
+                act.field = field_of(user.name, *field)
 
     def undo(self, want: Want, seen: list[Any]) -> list[dict[str, Any]]:
         """The commands back."""
-        return [] if want["what"] in RIGHTS else [{"run": back} for _, _, _, back in seen]
+        if want["what"] in RIGHTS:
+            return []
+        return [{"run": argv} for _, _, _, back, _ in seen for argv in back]
 
     def _rights(self, want: Want) -> Any:
         """Homes, or what begins with a dot in them, with the rights that they are to have.
@@ -157,10 +170,10 @@ class Account(Type):
         for user in self.users:
             if not self._at_home(user, right):
                 continue
-            paths = [user.home] if part == "home" else self.node.glob(user.home + "/.?*")
+            paths = [user.home] if part == "home" else self._dotfiles(user)
             for path in paths:
-                draft = self.node.draft(path, follow=False)
-                if not self._settable(user, draft, want["what"]):
+                draft = self.node.found(path)
+                if draft is None or not self._settable(user, draft, want["what"]):
                     continue
                 mode = draft.mode & octal(want["value"]) if right == "mode" else draft.mode
                 uid = user.uid if right == "owner" else draft.uid
@@ -169,12 +182,19 @@ class Account(Type):
                 if (mode, uid, gid) != (draft.mode, draft.uid, draft.gid):
                     yield draft, mode, uid, gid
 
+    def _dotfiles(self, user: User) -> list[str]:
+        """What begins with a dot in a home, and no more than a pass can take."""
+        names = [n for n in self.node.listed(user.home) if n.startswith(".")]
+        if len(names) > MOST:
+            self.node.leave(user.home, "more than {0} dot files; the rest is left".format(MOST))
+        return [user.home + "/" + name for name in names[:MOST]]
+
     def _at_home(self, user: User, right: str) -> bool:
         """Whether somebody has a home, and nobody else has the same."""
         if not user.person or not user.home.startswith("/") or user.home == "/":
             return False
-        home = self.node.draft(user.home, follow=False)
-        if home.kind != "directory":
+        home = self.node.found(user.home)
+        if home is None or home.kind != "directory":
             return False
         if shared(user.home) or home.mode & 0o1002 == 0o1002:
             self.node.leave(user.home, "the home of {0}, and the system's".format(user.name))
@@ -214,6 +234,11 @@ def shared(home: str) -> bool:
     return any(path.startswith(top + "/") for top in SHARED)
 
 
+def field_of(name: str, path: str, number: int, was: str, after: str) -> dict[str, Any]:
+    """A field of an account or group, as the undo journal has it."""
+    return {"path": path, "name": name, "number": number, "was": was, "is": after}
+
+
 def age(user: User, want: Want) -> list[Change]:
     """The aging of a password, where it is not as strict as wanted."""
     field, option, less = AGES[want["what"]]
@@ -223,8 +248,9 @@ def age(user: User, want: Want) -> list[Change]:
     if strict:
         return []
     words = "set {0} of {1} to {2}".format(want["what"].replace("_", " "), user.name, wanted)
-    back = ["chage", option, str(number), user.name]
-    return [(user, words, ["chage", option, str(wanted), user.name], back)]
+    back = [["chage", option, str(number), user.name]]
+    set_ = (SHADOW, field, had, str(wanted))
+    return [(user, words, ["chage", option, str(wanted), user.name], back, set_)]
 
 
 def lock_empty(user: User) -> list[Change]:
@@ -232,7 +258,11 @@ def lock_empty(user: User) -> list[Change]:
     if not user.shadow[0] or user.hash:
         return []
     words = "lock {0}, which has no password".format(user.name)
-    return [(user, words, ["usermod", "-p", "!", user.name], ["passwd", "-d", user.name])]
+    # The day of its last change is set with it, and is not what `passwd -d` brings back.
+    day = user.shadow[2].strip()
+    back = [["passwd", "-d", user.name], ["chage", "-d", day or "-1", user.name]]
+    do = ["usermod", "-p", "!", user.name]
+    return [(user, words, do, back, (SHADOW, 1, "", "!"))]
 
 
 def lock_system(user: User) -> list[Change]:
@@ -240,7 +270,8 @@ def lock_system(user: User) -> list[Change]:
     if not user.system or not user.password:
         return []
     words = "lock {0}".format(user.name)
-    return [(user, words, ["usermod", "-L", user.name], ["usermod", "-U", user.name])]
+    # Unlocking changes nothing of one that somebody gave another password since.
+    return [(user, words, ["usermod", "-L", user.name], [["usermod", "-U", user.name]], None)]
 
 
 def nologin_system(user: User) -> list[Change]:
@@ -248,8 +279,8 @@ def nologin_system(user: User) -> list[Change]:
     if not user.system or user.name in KEPT_SHELLS or user.shell.endswith(NO_SHELLS):
         return []
     words = "take the shell from {0}".format(user.name)
-    do = ["usermod", "-s", "/usr/sbin/nologin", user.name]
-    return [(user, words, do, ["usermod", "-s", user.shell, user.name])]
+    do, back = (["usermod", "-s", shell, user.name] for shell in (NOLOGIN, user.shell))
+    return [(user, words, do, [back], (PASSWD, 6, user.shell, NOLOGIN))]
 
 
 def root_group(user: User) -> list[Change]:
@@ -257,7 +288,8 @@ def root_group(user: User) -> list[Change]:
     if user.name != "root" or user.gid == 0:
         return []
     words = "make root's group 0"
-    return [(user, words, ["usermod", "-g", "0", "root"], ["usermod", "-g", str(user.gid), "root"])]
+    do, back = (["usermod", "-g", gid, "root"] for gid in ("0", str(user.gid)))
+    return [(user, words, do, [back], (PASSWD, 3, str(user.gid), "0"))]
 
 
 COMMANDS = {

@@ -56,10 +56,13 @@ class File(Type):
             found = (self._removable(path) for path in paths)
             return [draft for draft in found if draft is not None]
         if not _MAGIC.search(want["path"]) and not want.get("recurse"):
-            found = [self.node.draft(want["path"])]
-        else:
-            found = list(self._meant(want))
-        return [draft for draft in found if draft.kind in kinds and self.node.safe(draft)]
+            return self._right([self.node.draft(want["path"])], kinds)
+        meant = (self.node.found(path) for path in self._meant(want))
+        return self._right([draft for draft in meant if draft is not None], kinds)
+
+    def _right(self, drafts: list[Draft], kinds: tuple[str, ...]) -> list[Draft]:
+        """Those of a kind whose rights can be set."""
+        return [draft for draft in drafts if draft.kind in kinds and self.node.safe(draft)]
 
     def _removable(self, path: str) -> Draft | None:
         """What is to go; in a folder of somebody's own only what an undo could bring back."""
@@ -75,12 +78,11 @@ class File(Type):
             self.node.leave(path, str(error).rpartition(": ")[2])
             return None
 
-    def _meant(self, want: Want) -> Iterator[Draft]:
+    def _meant(self, want: Want) -> Iterator[str]:
         for top in self.node.glob(want["path"]):
-            yield self.node.draft(top, follow=False)
+            yield top
             if want.get("recurse"):
-                for path in self.node.walk(top):
-                    yield self.node.draft(path, follow=False)
+                yield from self.node.walk(top)
 
     def rights(self, want: Want, draft: Draft) -> tuple[int, int, int]:
         """Mode, owner and group as they are to be."""

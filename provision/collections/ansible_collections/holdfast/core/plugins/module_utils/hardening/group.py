@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.holdfast.core.plugins.module_utils.hardening.account import COPIES
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.account import (
+    COPIES,
+    field_of,
+)
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
     Field,
     Type,
@@ -48,6 +51,10 @@ class Group(Type):
             do.append({"run": ["gpasswd", "-M", ",".join(members), name]})
         act = self.node.act("group {0}".format(name), do, self.undo(want, seen))
         act.touches = COPIES
+        act.field = field_of(name, "/etc/group", 3, ",".join(seen or []), ",".join(members))
+        if seen is None:
+            # A group that was made is empty or ours; `was` is what no group has.
+            act.field["was"] = None
 
     def undo(self, want: Want, seen: list[str] | None) -> list[dict[str, Any]]:
         """Its members as they were, or no such group."""

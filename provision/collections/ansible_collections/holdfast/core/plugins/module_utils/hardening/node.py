@@ -100,6 +100,8 @@ class Act:
 
     `touches` are files that the steps write on their way and that come back byte for byte;
     `edited` are those of them that people edit too: what somebody made of one since stays.
+    `field` is the one field of an account or group that the steps set, where they set just one:
+    what somebody made of it since, such as a password, stays too.
     """
 
     def __init__(self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]]) -> None:
@@ -108,6 +110,7 @@ class Act:
         self.undo = undo
         self.touches: tuple[str, ...] = ()
         self.edited: tuple[str, ...] = ()
+        self.field: dict[str, Any] | None = None
         self.last = False
 
 
@@ -232,24 +235,52 @@ class Node:
                 found = [path + "/" + step for path in found]
                 continue
             found = [path + "/" + name for path in found for name in self._fitting(path, step)]
-        return [path for path in found if self.draft(path, follow=False).kind != "absent"]
+        drafts = ((path, self.found(path)) for path in found)
+        return [path for path, draft in drafts if draft is not None and draft.kind != "absent"]
 
     def _fitting(self, folder: str, step: str) -> list[str]:
-        if folder and self.draft(folder, follow=False).kind == "link":
-            return []
+        if folder:
+            draft = self.found(folder)
+            if draft is None or draft.kind == "link":
+                return []
         return [
             name
-            for name in self.tree.names(folder or "/")
+            for name in self.listed(folder or "/")
             if fnmatch.fnmatchcase(name, step) and name.startswith(".") <= step.startswith(".")
         ]
 
     def walk(self, folder: str) -> Iterator[str]:
         """Everything below a folder; links are named and not followed."""
-        for name in self.tree.names(folder):
-            path = folder.rstrip("/") + "/" + name
-            yield path
-            if self.draft(path, follow=False).kind == "directory":
-                yield from self.walk(path)
+        waiting = [folder.rstrip("/")]
+        while waiting:
+            above = waiting.pop()
+            for name in self.listed(above):
+                path = above + "/" + name
+                draft = self.found(path)
+                if draft is None:
+                    continue
+                yield path
+                if draft.kind == "directory":
+                    waiting.append(path)
+
+    def found(self, path: str) -> Draft | None:
+        """What stands at a path that nobody wrote out; None, named, where root cannot look.
+
+        A user's own mount lets nobody in, and a server may do so with root: that stops no pass.
+        """
+        try:
+            return self.draft(path, follow=False)
+        except Refused as error:
+            self.leave(path, str(error).rpartition(": ")[2])
+            return None
+
+    def listed(self, folder: str) -> list[str]:
+        """The names in a folder; none, and it is named, where root cannot read it."""
+        try:
+            return self.tree.names(folder)
+        except OSError as error:
+            self.leave(folder, "it cannot be read: {0}".format(error.strerror))
+            return []
 
     def installed(self, name: str) -> bool:
         """Whether a package is installed, or would be by now."""

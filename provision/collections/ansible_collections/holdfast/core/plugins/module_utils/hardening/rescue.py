@@ -452,14 +452,15 @@ def setting(tree: Tree, path: str) -> str | None:
 class Undone:
     """What an undo did, what it left because somebody changed it since, and what went wrong.
 
-    With `check` nothing is done; `thought` then says what places would be like by now, so that
-    several journals in a row come to what they would really come to.
+    With `check` nothing is done; `thought` and `fields` then say what places and accounts would be
+    like by now, so that several journals in a row come to what they would really come to.
     """
 
     def __init__(self, check: bool = False, force: bool = False) -> None:
         self.check = check
         self.force = force
         self.thought: dict[str, dict[str, Any]] = {}
+        self.fields: dict[tuple[str, str, int], Any] = {}
         self.done: list[str] = []
         self.left: list[str] = []
         self.wrong: list[str] = []
@@ -582,17 +583,19 @@ def undo(
     edited = _edited(folder, body)
     files = [e for e in reversed(body["files"]) if only is None or e["path"] in only]
     files += [e for e in edited if only is not None and e["path"] in only]
+    acts = [a for a in body["acts"] if only is None or a["words"] in only]
     kept = [] if offline or only is not None else _edited_since(tree, edited, report)
     _put_all_back(tree, folder, files, report)
     if offline:
         return report
-    if only is None:
-        _take_back(tree, body["acts"], report, command)
-        stays = {seen.path for seen in kept}
+    if acts:
+        _take_back(tree, acts, report, command)
+    if only is None or acts:
+        stays = {e["path"] for e in edited} if only is not None else {seen.path for seen in kept}
         touched = [e for e in body.get("touched", []) if e["path"] not in stays]
         _put_all_back(tree, folder, _however(touched), report)
         _keep(tree, kept, report)
-    elif len(report.done) == before:
+    if only is not None and len(report.done) == before:
         return report
     for again in body["reloads"] if reload else ():
         report.done.append(again["words"])
@@ -663,10 +666,49 @@ def _put_all_back(tree: Tree, folder: str, files: list[dict[str, Any]], report: 
 def _take_back(tree: Tree, acts: list[dict[str, Any]], report: Undone, command: Any) -> None:
     """Take back what is no file; one step that cannot be must not keep the others from it."""
     for act in reversed(acts):
+        if act.get("field") and not _ours(tree, act, report):
+            continue
         if act["undo"]:
             report.done.append("undo: {0}".format(act["words"]))
         for step in act["undo"]:
             _steps(tree, [step], report, command)
+
+
+def _ours(tree: Tree, act: dict[str, Any], report: Undone) -> bool:
+    """Whether an account or group still has what was set; taking that back takes nothing else.
+
+    A password that somebody gave it since must not vanish, nor a member.
+    """
+    field = act["field"]
+    key = (field["path"], field["name"], field["number"])
+    now = report.fields.get(key)
+    if now is None:
+        try:
+            now = field_of(tree, *key)
+        except OSError as error:
+            report.wrong.append("{0}: {1}".format(field["path"], error))
+            return False
+    if now in (None, field["was"]):
+        return False
+    if now != field["is"] and not report.force:
+        report.left.append("{0}: somebody changed it since".format(act["words"]))
+        return False
+    report.fields[key] = field["was"]
+    return True
+
+
+def field_of(tree: Tree, path: str, name: str, number: int) -> str | None:
+    """A field of the line of an account or group; None where there is none of this name.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    data = tree.look(path, data=True).data or b""
+    for line in data.decode("utf-8", "replace").splitlines():
+        row = line.split(":")
+        if row[0] == name and number < len(row):
+            return row[number]
+    return None
 
 
 def _steps(tree: Tree, steps: list[dict[str, Any]], report: Undone, command: Any) -> None:
