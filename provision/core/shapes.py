@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import CoreSchema, core_schema
 
 from provision.core.judging import refuse
@@ -34,7 +35,26 @@ Some = Annotated[
     Field(min_length=1, json_schema_extra={"minItems": 1}),
 ]
 """The same, and not empty."""
-Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+_UNSEEN = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"
+"""What some scripts need between two letters."""
+
+
+def legible(value: str) -> str:
+    """Refuse what no reader sees: a terminal would obey it, and no XML may hold it.
+
+    Lines may end, as those of a YAML block do.
+    """
+    for sign in value:
+        if unicodedata.category(sign) in _UNSEEN and sign not in "\n\t" + _JOINERS:
+            message = f"{shown(value)} holds the character U+{ord(sign):04X}, which nobody sees"
+            raise refuse("bad-text", message, "take it out")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(legible)]
 """A few words."""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from provision.core.judging import refuse
-from provision.core.shapes import Like, Listing, Model, Some
+from provision.core.shapes import Like, Listing, Model, Some, legible
 from provision.core.yamlpos import shown
 from provision.policy.resources import RELEASES, AnyResource, File, Release, Unit, Word
 from provision.rack.model import Adoption, Waiver
@@ -44,7 +44,7 @@ PHASES: tuple[Phase, ...] = ("hardening", "access", "audit_trail")
 def _prose(value: str) -> str:
     if value != value.strip() or not value:
         raise refuse("bad-text", f"{shown(value)} begins or ends with a blank")
-    return value
+    return legible(value)
 
 
 Identifier = Annotated[str, Like(r"[a-z0-9]+(-[a-z0-9]+)*", "an id", "sshd-no-root-login")]

@@ -487,7 +487,13 @@ def idle_deviations(
         if profile not in control.profiles(target.release):
             yield index, f"it is not in {profile} of {target.release}"
             continue
-        if deviation.leave_out or not control.resources:
+        if target.kind not in control.kinds:
+            yield index, f"it cannot be applied on a node of kind {target.kind}"
+            continue
+        if deviation.leave_out:
+            continue
+        if not control.resources:
+            yield index, "nothing of it is applied, so nothing can take its place or come to it"
             continue
         own = control.wanted(target.release, profile)
         more = _limited(deviation, target.release, profile)

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from provision.core.shapes import Like, Listing, Model, Some, Text
+from provision.core.shapes import Like, Listing, Model, Some, Text, legible
 from provision.rack import formats
 from provision.rack.secrets import SecretRef
 
@@ -61,6 +61,10 @@ class Waves(Model):
         ge=0,
         le=10000,
         description="Failed nodes that a run tolerates; one more stops it after the wave.",
+    )
+    unit_sizes: Some[Annotated[int, Field(ge=1, le=10000)]] = Field(
+        default=(1,),
+        description="The same as sizes, for nodes with GPUs whose kernel and driver change.",
     )
 
 
@@ -226,6 +230,52 @@ class Gpu(Model):
     dcgm: bool = Field(default=True, description="Whether DCGM watches the GPUs.")
 
 
+Argv = Listing[Annotated[str, Field(min_length=1, max_length=1000)]]
+
+
+class Drain(Model):
+    """How a node is emptied before its GPU unit changes, and put back into service after."""
+
+    by: Literal["slurm", "commands"] = Field(
+        description="Slurm, asked on the node; or commands of the site's own, run on the machine"
+        " that holdfast runs on."
+    )
+    drain: Argv = Field(
+        default=(),
+        description="The command that takes the node out of service, word by word; {node} is its"
+        " name, and {run} the run's. It may return before the node is empty. Only with commands.",
+        examples=[["kubectl", "cordon", "{node}"]],
+    )
+    undrain: Argv = Field(
+        default=(),
+        description="The command that puts it back into service. Only with commands.",
+        examples=[["kubectl", "uncordon", "{node}"]],
+    )
+    deadline_minutes: int = Field(
+        default=60,
+        ge=0,
+        le=20160,
+        description="How long jobs and processes on its GPUs may take to end.",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Drain:
+        for name, words in (("drain", self.drain), ("undrain", self.undrain)):
+            if (self.by == "commands") != bool(words):
+                needs = "needs" if self.by == "commands" else "has no use for"
+                raise PydanticCustomError(
+                    "drain-commands",
+                    "by: {by} {needs} {name}",
+                    {
+                        "by": self.by,
+                        "needs": needs,
+                        "name": name,
+                        "hint": "give both commands with by: commands, and none with by: slurm",
+                    },
+                )
+        return self
+
+
 MountPath = Annotated[str, Like(r"/[^\s]*", "a path", "/scratch"), Field(examples=["/scratch"])]
 Word = Annotated[str, Like(r"\S{1,200}", "one word", "xfs")]
 
@@ -295,7 +345,7 @@ ControlId = Annotated[
 ]
 
 
-Why = Annotated[str, Field(min_length=10, max_length=1000)]
+Why = Annotated[str, Field(min_length=10, max_length=1000), AfterValidator(legible)]
 """A reason, in a sentence."""
 
 
@@ -366,6 +416,7 @@ class Node(Model):
     hardware: Hardware | None = None
     gpu: Gpu | None = None
     audit: Audit = Audit()
+    drain: Drain | None = None
     host_keys: tuple[str, ...] = ()
     time: Time = Time()
     firewall: Firewall = Firewall()

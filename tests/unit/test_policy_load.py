@@ -139,6 +139,11 @@ CONTROLS = {
     "phase": (control("one", phase="acess"), "unknown-value", "did you mean 'access'?"),
     "when": (control("one", when="{}"), "empty", "nothing is asked"),
     "blank": (control("one", title='"a "'), "bad-text", "begins or ends with a blank"),
+    "unseen": (
+        control("one", rationale='"Because \\e[2J of it."'),
+        "bad-text",
+        "holds the character U+001B",
+    ),
     "long": (control("one", title="a" * 121), "too-long", "at most 120"),
     "no way": (control("one", resources=""), "bad-control", "it says nothing, or more than one"),
     "two ways": (control("one", not_automated="by hand"), "bad-control", "more than one thing"),

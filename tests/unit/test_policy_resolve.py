@@ -275,6 +275,16 @@ BROKEN = {
         "extend: [{type: package, name: telnet, state: absent}]",
         "no effect on plain: the control wants that already",
     ),
+    "what a person does": (
+        "control: manual",
+        "replace: [{type: package, name: telnet, state: absent}]",
+        "no effect on manual: nothing of it is applied",
+    ),
+    "more of what another role does": (
+        "control: elsewhere",
+        "extend: [{type: package, name: telnet, state: absent}]",
+        "no effect on elsewhere: nothing of it is applied",
+    ),
 }
 
 
@@ -303,6 +313,25 @@ overlay:
     assert "2.yml:7:7" in (got[0].hint or "")
     # Where the condition does not hold, the deviation is nobody's business.
     assert said(found, Selection("basic", (adoption(),)), all_targets(["vm"])) == []
+
+
+def test_a_deviation_where_its_control_cannot_be_applied_has_no_effect(tmp_path):
+    overlay = (
+        OVERLAY[: OVERLAY.index("    - control: plain")]
+        + """\
+    - control: machines
+      reason: It is in the way.
+      compensation: None.
+      reviewed: {el10: {cis: "1"}, el9: {cis: "1"}}
+      leave_out: true
+"""
+    )
+    selection = Selection("basic", (adoption(),))
+    found = policy(tmp_path, CONTROLS, overlay)
+    assert said(found, selection, all_targets(["metal"])) == []
+    ((code, _, message),) = said(found, selection, all_targets(["metal", "container"]))
+    assert code == "no-effect"
+    assert "machines: it cannot be applied on a node of kind container" in message
 
 
 def test_controls_that_clash_only_after_an_overlay(tmp_path):
