@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from provision.core.files import write_whole
+from provision.image.schema import page as images_page
+from provision.image.schema import published as image_schema
 from provision.policy.reference import files_page
 from provision.policy.schema import published as policy_schema
 from provision.rack.reference import page as inventory_page
@@ -291,6 +293,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/cli.md": cli_page,
     "provision/policy/policy.schema.json": policy_schema,
     "docs/reference/controls.md": files_page,
+    "provision/image/image.schema.json": image_schema,
+    "docs/reference/images.md": lambda: f"{NOTE}\n{images_page()}",
 }
 
 

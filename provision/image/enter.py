@@ -49,7 +49,8 @@ def main() -> NoReturn:
         _become_root(spec["uids"], spec["gids"])
         # The kernel forgets who the process wants to end with when its user changes.
         _end_with_parent()
-        _check(_libc.unshare(_NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS), "unshare")
+        network = 0 if spec["network"] else _NEWNET
+        _check(_libc.unshare(_NEWNS | _NEWPID | _NEWIPC | _NEWUTS | network), "unshare")
         child = os.fork()
         if child == 0:
             _end_with_parent()

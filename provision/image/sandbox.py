@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,13 @@ class Sandbox:
         writable: the folders that tools may write to, as seen on this machine.
         epoch: what tools are told that the time is (SOURCE_DATE_EPOCH), in Unix seconds.
         scratch: a folder for what is thrown away: $TMPDIR, and /tmp and /var/tmp in a root.
+        network: whether this machine's network is seen, which is only for what fetches.
     """
 
     writable: tuple[Path, ...] = ()
     epoch: int | None = None
     scratch: Path | None = None
+    network: bool = False
 
     def run(
         self,
@@ -97,6 +99,17 @@ class Sandbox:
                 process.kill()
                 raise
         return _judged(argv, process.returncode, (out, errors), log, ok)
+
+    def python(self, module: str, *words: Word, stdin: str = "", log: Path | None = None) -> str:
+        """Run a module of this project as mapped root, on this machine's files.
+
+        Raises:
+            HoldfastError: it failed.
+        """
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        env = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        argv = [sys.executable, "-P", "-m", module, *words]
+        return self.run(argv, env=env, stdin=stdin, log=log)
 
     @contextmanager
     def hold(
@@ -150,7 +163,7 @@ class Sandbox:
             HoldfastError: it could not be removed.
         """
         if path.exists():
-            replace(self, writable=(path.parent,)).run(["rm", "-rf", "--one-file-system", path])
+            Sandbox((path.parent,)).run(["rm", "-rf", "--one-file-system", path])
 
     def _spec(
         self,
@@ -184,6 +197,7 @@ class Sandbox:
                 for one in bind
             ],
             "cwd": cwd,
+            "network": self.network,
             "ready": None,
         }
 

@@ -68,7 +68,7 @@ class Work:
 
     def says(self, text: str) -> None:
         """Tell people what the stage does now."""
-        self.events.emit(Event("image.says", phase=self.stage, data={"says": text}))
+        self.events.emit(Event("stage.says", phase=self.stage, data={"says": text}))
 
 
 class Stage(Protocol):

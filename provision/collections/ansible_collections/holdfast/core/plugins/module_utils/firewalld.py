@@ -80,11 +80,21 @@ def words(entry: tuple[str, str]) -> str:
     return "{0} {1}".format(*entry)
 
 
-def options(verb: str, entries: list[tuple[str, str]]) -> list[list[str]]:
-    """firewall-cmd's options that add or remove entries; kinds are kept apart."""
+def options(verb: str, entries: list[tuple[str, str]], offline: bool = False) -> list[list[str]]:
+    """firewall-cmd's options that add or remove entries; kinds are kept apart.
+
+    Args:
+        verb: ``add`` or ``remove``.
+        entries: what is let in, or no longer.
+        offline: for firewall-offline-cmd, where a service that is removed has another option: the
+            usual one is of an older tool there, and is refused beside a zone.
+    """
     groups: dict[str, list[str]] = {}
     for kind, value in entries:
-        groups.setdefault(kind, []).append("--{0}-{1}={2}".format(verb, kind, value))
+        name = "{0}-{1}".format(verb, kind)
+        if offline and name == "remove-service":
+            name = "remove-service-from-zone"
+        groups.setdefault(kind, []).append("--{0}={1}".format(name, value))
     return list(groups.values())
 
 

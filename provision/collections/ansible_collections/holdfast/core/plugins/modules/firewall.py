@@ -223,7 +223,8 @@ class Side:
 
     def apply(self, add: list[tuple[str, str]], remove: list[tuple[str, str]]) -> None:
         """Let entries in, then take others away."""
-        for group in options("add", add) + options("remove", remove):
+        offline = self.argv[0] == "firewall-offline-cmd"
+        for group in options("add", add, offline) + options("remove", remove, offline):
             self.call(group)
 
 
