@@ -1,0 +1,53 @@
+"""Stage pack: the sealed tree in every format that the definition asks for.
+
+``artefacts.json`` lists what was made: name, format, path below the stage's folder, size, sha256,
+whether a machine starts from it, and what only that format has.
+"""
+
+from __future__ import annotations
+
+import json
+
+from provision.core.files import write_whole
+from provision.core.shapes import Model
+from provision.image.definition import Definition
+from provision.image.stage_pack import disk, flat
+from provision.image.stage_pack.job import Job, Make
+from provision.image.work import Given, Work
+
+VERSION = 1
+NEEDS = ("seal", "kernel", "label")
+READS = ("name", "title", "date", "release", "arch", "partitions", "kernel", "formats", "root")
+TOOLS = ("mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "qemu-img", "zstd")
+
+MAKERS: dict[str, Make] = {
+    "raw": disk.raw,
+    "qcow2": disk.qcow2,
+    "tar": flat.tar,
+}
+
+
+class Options(Model):
+    """None."""
+
+
+def options(definition: Definition, given: Given) -> Options:
+    """The stage's options: it has none."""
+    del definition, given
+    return Options()
+
+
+def run(work: Work) -> None:
+    """Make each format in a folder of its own.
+
+    Raises:
+        HoldfastError: a tool is missing or failed, or a file system is too small.
+    """
+    artefacts = []
+    for name in work.definition.formats:
+        work.says(f"writing {name}")
+        folder = work.out / name
+        folder.mkdir()
+        artefacts += MAKERS[name](Job(work, name, folder))
+    text = json.dumps(artefacts, indent=2, sort_keys=True) + "\n"
+    write_whole(work.out / "artefacts.json", text)
