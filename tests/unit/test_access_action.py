@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleConnectionFailure
 
-from tests.unit.roles_support import plugin
+from tests.unit.roles_support import COLLECTION, plugin
 
 access = plugin("action", "access")
 SHARED = "-C -o ControlMaster=auto -o ControlPersist=60s"
@@ -123,6 +127,31 @@ def test_a_plan_only_looks_and_says_how_the_node_is_reached():
     }
 
 
+@pytest.mark.parametrize("deadline", [0, "0", -5, 9, 10**9, "soon", True])
+@pytest.mark.parametrize("check", [True, False])
+def test_a_change_that_nobody_would_put_back_is_refused_in_the_plan_already(deadline, check):
+    node = Node(deadline=deadline, check=check)
+    assert "access_deadline_s from 10 to 86400 seconds" in node.go()["msg"]
+    assert node.did == []
+
+
+@pytest.mark.parametrize(
+    ("deadline", "seconds"), [(None, 120), ("", 120), ("60", 60), (86400, 86400)]
+)
+def test_the_node_is_told_how_long_it_waits(deadline, seconds, monkeypatch):
+    node = Node(deadline=deadline)
+    told = []
+    module = node._execute_module
+
+    def execute(module_name, module_args, task_vars=None):
+        told.append(module_args.get("deadline"))
+        return module(module_name, module_args, task_vars)
+
+    monkeypatch.setattr(node, "_execute_module", execute)
+    assert not node.go().get("failed")
+    assert told == [None, seconds, None]
+
+
 def test_a_refusal_ends_it():
     node = Node()
     node.look = {"failed": True, "msg": "the inventory logs in as root"}
@@ -187,3 +216,20 @@ def test_an_image_proves_no_login():
 
 def test_an_option_that_nobody_knows_is_refused():
     assert "unknown option colour" in Node(colour="green").go()["msg"]
+
+
+def test_what_the_inventory_says_of_the_deadline_counts(tmp_path):
+    site = yaml.safe_load((COLLECTION / "playbooks/site.yml").read_text())
+    (play,) = [p for p in site if p.get("name") == "Access"]
+    told = {"ansible.builtin.debug": {"msg": "told {{ inventory_hostname }} {{ deadline }}"}}
+    mine = {"hosts": "all", "gather_facts": False, "vars": {}, "tasks": [told]}
+    mine["vars"]["access_deadline_s"] = play["vars"]["access_deadline_s"]
+    mine["vars"]["deadline"] = "{{ access_deadline_s }}"
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([mine]))
+    hosts = {"a": {"access_deadline_s": 77}, "b": {"holdfast_patience": 3}, "c": {}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    ran = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "-c", "local", "play.yml"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert re.findall(r"told (\w) (\d+)", ran.stdout) == [("a", "77"), ("b", "360"), ("c", "120")]

@@ -17,6 +17,9 @@ from ansible.plugins.action import ActionBase
 
 _OPTIONS = frozenset({"controls", "run", "pending", "deadline", "offline"})
 DEADLINE = 120
+LEAST, MOST = 10, 86400
+"""Seconds: nobody logs in sooner, and a day later nobody would call it an undo."""
+
 TRIES = 3
 PAUSE = 2.0
 SHARED = ("controlmaster", "controlpath", "controlpersist")
@@ -40,6 +43,13 @@ class ActionModule(ActionBase):
             return failed("unknown option {0}".format(", ".join(unknown)))
         given = {key: args[key] for key in ("controls", "run", "pending", "offline") if key in args}
         given.update(phase="access", guard=self._reached())
+        deadline = seconds_of(args.get("deadline"))
+        if deadline is None:
+            # Without a deadline nothing would be put back, and what ends too soon proves nothing.
+            return failed(
+                "deadline is {0!r}, and nothing was changed".format(args["deadline"]),
+                "give access_deadline_s from {0} to {1} seconds".format(LEAST, MOST),
+            )
         seen = self._look(given, task_vars)
         if seen.get("failed") or not seen.get("changed") or self._task.check_mode:
             return seen
@@ -51,7 +61,6 @@ class ActionModule(ActionBase):
                 "nothing was changed, because a second login failed already: {0}".format(problem),
                 "mend the login over a new connection: key, account, sudo",
             )
-        deadline = int(args.get("deadline") or DEADLINE)
         began = time.monotonic()
         done = self._module("holdfast.core.hardening", {**given, "deadline": deadline}, task_vars)
         if done.get("failed") or not done.get("journal"):
@@ -161,6 +170,17 @@ class ActionModule(ActionBase):
             module_name=module, module_args=arguments, task_vars=task_vars
         )
         return found
+
+
+def seconds_of(given: Any) -> int | None:
+    """How long the node waits for its login; None where that is no such number."""
+    if given is None or given == "":
+        return DEADLINE
+    try:
+        found = int(given)
+    except (TypeError, ValueError):
+        return None
+    return found if LEAST <= found <= MOST and not isinstance(given, bool) else None
 
 
 def alone(words: str) -> str:
