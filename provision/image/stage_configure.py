@@ -88,6 +88,9 @@ def configure(work: Work, root: Path) -> list[dict[str, Any]]:
         tempfile.TemporaryDirectory(prefix="hf-") as private,
         work.sandbox.hold(root, env=_ENVIRONMENT) as held,
     ):
+        # What a start lays out in /run, programs expect there too when they judge a file.
+        if (root / "usr/bin/systemd-tmpfiles").exists():
+            held.run(["systemd-tmpfiles", "--create", "--prefix=/run"], ok=(0, 65, 73))
         return _play(work, held, Path(private))
 
 

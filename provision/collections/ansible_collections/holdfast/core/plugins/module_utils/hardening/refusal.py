@@ -51,6 +51,9 @@ class Reached:
 def refusals(node: Node, reached: Reached | None) -> list[str]:
     """Why the staged changes would lock out, in words that say what to do."""
     found = syntax(node) + firewall(node, reached)
+    if node.offline:
+        # Nobody is logged in whom a change could lock out; what would not start must not come.
+        return found + readable(node)
     users = {user.name: user for user in users_of(node)}
     if reached is None:
         # Nobody became root, so root itself may have logged in.
@@ -153,17 +156,34 @@ def _too_old(user: User, days: int) -> bool:
 # The SSH server
 
 
+def touched(node: Node) -> bool:
+    """Whether the SSH server's configuration changes, and there is such a server."""
+    changed = {draft.seen.path for draft in node.changed()}
+    ours = any(p == sshd.MAIN or p.startswith(sshd.FOLDER + "/") for p in changed)
+    return ours and node.has_command("sshd")
+
+
+def readable(node: Node) -> list[str]:
+    """Whether the SSH server would start with its options as they are to be."""
+    if not touched(node):
+        return []
+    code, out = effective(node, "root")
+    return [_no_start(out)] if code not in (0, 127) else []
+
+
+def _no_start(out: str) -> str:
+    return "the SSH server would not start: {0}".format(" ".join(out.split())[-300:])
+
+
 def server(node: Node, user: User | None, reached: Reached) -> list[str]:
     """What the SSH server's options, as they are to be, mean for the login."""
-    changed = {draft.seen.path for draft in node.changed()}
-    touched = any(p == sshd.MAIN or p.startswith(sshd.FOLDER + "/") for p in changed)
-    if not touched or not node.has_command("sshd"):
+    if not touched(node):
         return []
     code, out = effective(node, reached.user)
     if code == 127:
         return []
     if code:
-        return ["the SSH server would not start: {0}".format(" ".join(out.split())[-300:])]
+        return [_no_start(out)]
     return login(options_of(out), user, groups_of(node, user), reached)
 
 
@@ -178,9 +198,17 @@ def effective(node: Node, user: str) -> tuple[int, str]:
         _copy(node, sshd.MAIN, main, folder)
         who = "user={0},{1}".format(user, came_from())
         program = "/usr/sbin/sshd" if node.exists("/usr/sbin/sshd") else "sshd"
-        return node.command([program, "-T", "-f", main, "-C", who])
+        argv = [program, "-T", "-f", main, "-C", who]
+        return node.command(argv + (_host_key(node, folder) if node.offline else []))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _host_key(node: Node, folder: str) -> list[str]:
+    """A host key for this one question: an image has none of its own, and is to have none."""
+    path = os.path.join(folder, "key")
+    node.command(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path])
+    return ["-h", path]
 
 
 def came_from(proc: str = "/proc") -> str:
