@@ -406,6 +406,20 @@ class TestRestore:
         # It is not taken for undone, and a later try does the rest again.
         assert not first.undone
 
+    def test_it_waits_for_a_pass_that_still_writes(self, system):
+        before = self.three_runs(system)
+        home = str(system.path("/var/lib/holdfast/hardening"))
+        with rescue.alone(home):
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                done = pool.apply_async(self.module, (system, "r1"))
+                with pytest.raises(multiprocessing.TimeoutError):
+                    done.get(1)
+            assert system.read("/etc/new") == "3\n"
+            # A look writes nothing and waits for nobody.
+            assert self.module(system, "r1", check=True)["runs"] == ["r3", "r2", "r1"]
+        self.module(system, "r1")
+        assert snapshot(system.root) == before
+
     def test_a_run_that_the_node_does_not_know_is_nothing_to_do(self, system):
         assert self.module(system, "unknown")["changed"] is False
 
@@ -596,6 +610,11 @@ class TestLedAstray:
         run = Run(system, [control({"type": "account", "what": "home_owner"})])
         assert run.said == []
         assert "the home of several" in run.node.skipped[0]
+
+    def test_a_sweep_may_take_as_long_as_a_large_disk_needs(self, system):
+        system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")
+        Run(system, [control({"type": "sweep", "what": "no_world_write"})])
+        assert system.allowed["find"] >= 3600
 
     def test_a_sweep_ends_somewhere(self, system, monkeypatch):
         monkeypatch.setattr(plugin("module_utils.hardening", "sweep"), "MOST", 3)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -13,6 +14,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.guard impo
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import (
     Tree,
     Undone,
+    alone,
     undo,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome
@@ -122,6 +124,16 @@ def main() -> None:
     outcome = Outcome(module)
     params = module.params
     home = params["home"] if params["root"] == "/" else params["root"] + params["home"]
+    with contextlib.ExitStack() as turn:
+        if not module.check_mode and os.path.isdir(home):
+            # A pass whose controller died may still be writing what is to be put back here.
+            turn.enter_context(alone(home))
+        values = put_back(outcome, params, home)
+    outcome.exit(**values)
+
+
+def put_back(outcome: Outcome, params: dict[str, Any], home: str) -> dict[str, Any]:
+    """Put all of it back; what the task returns."""
     tree = Tree(params["root"])
     if Guard(home, tree).armed() is not None:
         outcome.fail(
@@ -129,7 +141,7 @@ def main() -> None:
             "wait until that has ended: holdfast.core.hardening_guard says what is armed",
         )
     chosen = since(journal.entries(home), params["to"])
-    report = Undone(check=module.check_mode, force=params["force"])
+    report = Undone(check=outcome.check_mode, force=params["force"])
     notes: list[str] = []
     for entry in chosen:
         restore(outcome, entry, tree, report, params)
@@ -148,7 +160,7 @@ def main() -> None:
             "mend that and restore again; what is back already stays",
             **values,
         )
-    outcome.exit(**values)
+    return values
 
 
 def restore(

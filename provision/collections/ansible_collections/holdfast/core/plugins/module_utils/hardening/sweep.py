@@ -26,6 +26,9 @@ STORES = ("/var/lib/containers/*", "/proc/*", "/sys/*", "/run/*")
 
 _ENTRY = re.compile(r"^([df]) ([0-7]+) (/.*)\Z", re.DOTALL)
 
+PATIENCE = 3600
+"""Seconds: a host that holds data sets has a hundred million files, and each is looked at."""
+
 MOST = 10000
 """Places in one pass: everybody can make as many as the disk holds, and each is journalled."""
 
@@ -51,7 +54,7 @@ class Walk:
         wanted += ["-o", "(", "-type", "f", "(", "-perm", "-0002", "-o", "-perm", "/6000", ")", ")"]
         argv = ["find", *tops, "-ignore_readdir_race", "-xdev", *left_out]
         argv += ["(", *wanted, ")", "-printf", r"%y %m %p\0"]
-        code, out = node.command(argv)
+        code, out = node.command(argv, seconds=PATIENCE)
         if code == 127:
             raise Refused("find is missing", "install findutils")
         if code == 126:
