@@ -269,6 +269,24 @@ def _view(scanned: Scanned, resolution: Resolution | None, places: Sequence[Path
     return NodeView(scanned, resolution, judged, baseline)
 
 
+def judge_scan(
+    scanned: Scanned, resolution: Resolution, places: Sequence[Path], *, record: str = ""
+) -> tuple[NodeView, tuple[Finding, ...]]:
+    """Hold one scan against the baseline in the first of `places` that has it.
+
+    Args:
+        scanned: the scan, or why there is none.
+        resolution: what the profile comes to for what was scanned.
+        places: folders of baselines.
+        record: the command that makes this scan a baseline.
+
+    Raises:
+        HoldfastError: the baseline cannot be read (exit code 2).
+    """
+    view = replace(_view(scanned, resolution, places), record=record)
+    return view, tuple(_findings(view))
+
+
 def _none_of(resolution: Resolution) -> str:
     target = resolution.target
     name = baselines.file_name(resolution.profile, target.release, target.kind)

@@ -23,13 +23,13 @@ def sysctl(resource: Resource, look: Looker) -> list[str]:
     if running is None:
         raise NotHere(f"this kernel has no {name}")
     wrong = [] if running == wanted else [f"{name} is {running}, not {wanted}"]
-    after = _after_start(seen["next"], name)
+    after = after_start(seen["next"], name)
     if after != wanted:
         wrong.append(f"{name} will be {after or 'left alone'} after a restart, not {wanted}")
     return wrong
 
 
-def _after_start(config: str, name: str) -> str | None:
+def after_start(config: str, name: str) -> str | None:
     """The value that systemd-sysctl sets: the last exact name, else the last pattern that fits."""
     exact = fitting = None
     wanted = name.replace("/", ".")

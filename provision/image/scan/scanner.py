@@ -1,0 +1,164 @@
+"""Runs OpenSCAP on a tree, inside the sandbox.
+
+The tree's own scanner and content judge it where it has them: those the stack lock pins. Else it
+is this machine's. Which of them, and its content's digest, stand in the result.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from provision.checks import scap_content, scap_results
+from provision.checks.openscap import Scanned
+from provision.checks.scap_content import NoContent
+from provision.core.plainxml import NotPlain
+from provision.core.problems import HoldfastError
+from provision.image.lint.tree import Tree
+from provision.image.sandbox import Sandbox
+from provision.image.scan import running
+from provision.policy.model import Release
+from provision.policy.tailoring import Tailoring
+
+LIMIT_S = 1800
+"""How long a scan of a tree may take."""
+OSCAP = "/usr/bin/oscap"
+_INSIDE = "/tmp"  # noqa: S108 - where a root has the sandbox's own scratch folder
+_WORK = "work"
+_FOUND = (0, 2)
+"""How OpenSCAP ends when it judged every rule: without one that fails, and with."""
+
+
+@dataclass(frozen=True)
+class TreeScan:
+    """A scan of a tree: what it said of rules that a tree can answer, and the others with why."""
+
+    scanned: Scanned
+    after_boot: Mapping[str, str]
+    digest: str = ""
+    scanner: str = ""
+
+
+def scan(
+    root: Path, sandbox: Sandbox, tailoring: Tailoring, *, image: str, release: Release, keep: Path
+) -> TreeScan:
+    """Scan the tree at `root`; what goes wrong is said in the result, and nothing is raised for it.
+
+    Args:
+        root: the tree.
+        sandbox: where the scanner runs.
+        tailoring: what it is told to evaluate, waived rules among it.
+        image: what the result calls the tree.
+        release: the release that the image declares; a tree of another is not judged.
+        keep: a folder for what OpenSCAP wrote.
+    """
+    begin = time.monotonic()
+    work = keep / _WORK
+    work.mkdir(parents=True)
+    try:
+        found = _scan(root, sandbox, tailoring, release, keep)
+    except (NoContent, NotPlain) as error:
+        found = TreeScan(Scanned(image, problem=str(error)), {})
+    except HoldfastError as error:
+        told = "; ".join(" ".join(problem.message.split()) for problem in error.problems)
+        found = TreeScan(Scanned(image, problem=f"OpenSCAP did not judge it: {told}"), {})
+    finally:
+        sandbox.remove(work)
+    seconds = round(time.monotonic() - begin, 2)
+    return replace(found, scanned=replace(found.scanned, node=image, seconds=seconds))
+
+
+def _scan(
+    root: Path, sandbox: Sandbox, tailoring: Tailoring, release: Release, keep: Path
+) -> TreeScan:
+    tree, work = Tree(root), keep / _WORK
+    said = os_release(tree)
+    major = said.get("VERSION_ID", "").partition(".")[0]
+    if f"el{major}" != release:
+        raise NoContent(f"the tree says that it is release {major or '?'}, and not {release}")
+    stream, chosen = _stream(tree, said)
+    # A copy: what is judged, digested and read is one file, whatever the tree holds.
+    shutil.copyfile(stream, work / "content.xml")
+    content = running.read(work / "content.xml")
+    (work / "tailoring.xml").write_text(tailoring.text, encoding="utf-8")
+    scanner = _run(tree, sandbox, tailoring.profile, work)
+    scan = scap_results.read(work / "results.xml")
+    if not tailoring.profile.endswith(f"_profile_{scan.profile}"):
+        raise NoContent(f"the result is of the profile {scan.profile!r}, not of what was asked")
+    if scan.version != content.version:
+        raise NoContent(f"the result is by content {scan.version}, not {content.version}")
+    apart = {r: content.running[r] for r in scan.selected if r in content.running}
+    kept = {rule: one for rule, one in scan.rules.items() if rule not in content.running}
+    with (work / "results.xml").open("rb") as plain, _packed(keep / "results.xml.gz") as packed:
+        shutil.copyfileobj(plain, packed)
+    digest = hashlib.sha256((work / "content.xml").read_bytes()).hexdigest()
+    scanned = Scanned(
+        "",
+        replace(scan, rules=kept, started="", ended=""),
+        content=stream.name,
+        chosen=chosen,
+        release=major,
+        files={"results.xml.gz": keep / "results.xml.gz"},
+    )
+    return TreeScan(scanned, apart, digest, scanner)
+
+
+def _packed(path: Path) -> gzip.GzipFile:
+    # Without a name and a time in its head, so that two builds differ in nothing but the results.
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=path.open("wb"), mtime=0)
+
+
+def os_release(tree: Tree) -> dict[str, str]:
+    """What the tree says it is."""
+    lines = (tree.text("/etc/os-release") or "").splitlines()
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    return {name: value.strip().strip("\"'") for name, value in pairs}
+
+
+def _stream(tree: Tree, release: dict[str, str]) -> tuple[Path, str]:
+    """The data stream for the tree, and why it is this one.
+
+    Raises:
+        NoContent: neither the tree nor this machine has one.
+    """
+    places = {"the image's": Path(f"{tree.root}"), "this machine's": Path("/")}
+    problem: NoContent | None = None
+    for whose, top in places.items():
+        folder = Tree(top).resolve(str(scap_content.FOLDER))
+        there = Path(f"{top}{folder}") if folder is not None else None
+        names = [p.name for p in there.glob("*-ds.xml")] if there is not None else []
+        try:
+            choice = scap_content.choose(release, names)
+        except NoContent as error:
+            problem = problem or error
+            continue
+        real = Tree(top).resolve(str(choice.path))
+        if real is not None:
+            return Path(f"{str(top).rstrip('/')}{real}"), f"{choice.why}; {whose} own"
+    raise problem or NoContent("no content is there")
+
+
+def _run(tree: Tree, sandbox: Sandbox, profile: str, work: Path) -> str:
+    """Run the scanner; returns whose it was and what version it says.
+
+    Raises:
+        HoldfastError: there is none, or it ended otherwise than after judging all rules.
+    """
+    own = tree.exists(OSCAP)
+    inside = replace(sandbox, scratch=work)
+    place = _INSIDE if own else str(work.resolve())
+    probed = "/" if own else str(tree.root.resolve())
+    argv = ["timeout", "-k", "5", str(LIMIT_S), "oscap", "xccdf", "eval", "--profile", profile]
+    argv += ["--tailoring-file", f"{place}/tailoring.xml", "--results", f"{place}/results.xml"]
+    # Told that it looks at a root, it asks no running system; "/" is the sandbox's own.
+    env = {"OSCAP_PROBE_ROOT": probed, "OSCAP_EVALUATION_TARGET": "image"}
+    root = tree.root if own else None
+    said = inside.run(["oscap", "--version"], root=root)
+    inside.run([*argv, f"{place}/content.xml"], root=root, env=env, ok=_FOUND)
+    whose = "the image's" if own else "this machine's"
+    return f"{whose}: {said.splitlines()[0].strip() if said.strip() else 'it says no version'}"
