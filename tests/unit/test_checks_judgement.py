@@ -10,7 +10,7 @@ import pytest
 
 from provision.checks import firewall, packages
 from provision.checks.declare import CouldNotLook
-from provision.checks.probes import common, model_store
+from provision.checks.probes import base, common, model_store
 from provision.checks.probes.repositories import fingerprints
 
 LOCK = Path(__file__).parents[1] / "data/example/stack.lock.json"
@@ -193,3 +193,23 @@ def test_the_model_probe_sees_every_file_and_its_kind(tmp_path):
     }
     gone = model_store.look({"directory": str(tmp_path / "none")})
     assert set(gone["digests"]) == {"absent"}
+
+
+@pytest.mark.parametrize(
+    ("podman", "counts"),
+    [("healthy\n", False), ("starting\n", True), ("unhealthy\n", True), ("", True), (None, True)],
+)
+def test_one_health_check_that_came_late_is_no_failed_unit(monkeypatch, podman, counts):
+    container = "61fc890597f6" + "0" * 52
+    late = f"{container}-4a2614194bf93561.service"
+
+    def run(argv: list[str]) -> str:
+        if argv[0] == "systemctl":
+            return f"{late} loaded failed failed podman\nsshd.service loaded failed failed SSH\n"
+        assert argv[-1] == container
+        if podman is None:
+            raise common.Unseen("podman is not installed")
+        return podman
+
+    monkeypatch.setattr(base, "run", run)
+    assert base._failed() == [*([late] if counts else []), "sshd.service"]
