@@ -1,9 +1,10 @@
 """Says what lies on a node, for `holdfast image drift`; it is sent along and leaves nothing behind.
 
 Python 3.9 and its standard library only. The job comes as JSON on standard input: `apart`, the
-folders whose content is not looked at. The answer is zlib's, of lines: a JSON object about the
-node, a line of ``files.tsv`` for every path (see `provision.image.filelist`), and a JSON object
-with what could not be looked at. A path whose content cannot be read has ``?`` for it.
+folders whose content is not looked at, and `packages`, those that the image has. The answer is
+zlib's, of lines: a JSON object about the node, a line of ``files.tsv`` for every path (see
+`provision.image.filelist`), and a JSON object with what could not be looked at. A path whose
+content cannot be read has ``?`` for it.
 
 Folders of other machines and of the kernel are not entered: only what a disk of this node holds
 came from an image. What is mounted in place of that is named.
@@ -41,7 +42,7 @@ def main() -> None:
         sys.stdout.buffer.write(packer.compress(text.encode("ascii")))
 
     walk = Walk("/", mounts(), job["apart"])
-    say(json.dumps(about()) + "\n")
+    say(json.dumps(about(job["packages"])) + "\n")
     for line in walk.lines():
         say(line)
     say(json.dumps({"errors": walk.errors, "mounted": walk.mounted}) + "\n")
@@ -49,12 +50,12 @@ def main() -> None:
     sys.stdout.flush()
 
 
-def about() -> dict[str, object]:
+def about(known: list[str]) -> dict[str, object]:
     """What the node says of itself: its image, its packages, and what it was started with."""
     return {
         "schema": SCHEMA,
         "image": attempt(lambda: json.loads(text_of(IMAGE))),
-        "packages": attempt(packages),
+        "packages": attempt(lambda: packages(frozenset(known))),
         "cmdline": attempt(lambda: text_of("/proc/cmdline").strip()),
         "kernel": {"value": os.uname().release},
         "arch": os.uname().machine,
@@ -77,13 +78,25 @@ def text_of(path: str) -> str:
         return stream.read(1 << 20)
 
 
-def packages() -> list[str]:
-    """Name, epoch, version, release and architecture of every package, as rpm's database has it."""
-    form = r"%{NAME}-%{EPOCHNUM}:%{VERSION}-%{RELEASE}.%{ARCH}\n"
-    done = subprocess.run(["rpm", "-qa", "--qf", form], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, check=True, timeout=120)  # fmt: skip
-    found = done.stdout.decode("utf-8", "replace").splitlines()
-    return sorted(name.removesuffix(".(none)") for name in found)
+def packages(known: frozenset[str]) -> dict[str, list[str]]:
+    """Every package by name, epoch, version, release and architecture, as rpm's database has it.
+
+    Those that are not in `known` come with the paths that they own.
+    """
+    form = r"%{NAME}-%{EPOCHNUM}:%{VERSION}-%{RELEASE}.%{ARCH}"
+    names = rpm("-qa", "--qf", form + r"\n")
+    found = {name.replace(".(none)", ""): name for name in names}
+    return {
+        nevra: [] if nevra in known else rpm("-q", "--qf", r"[%{FILENAMES}\n]", name)
+        for nevra, name in found.items()
+    }
+
+
+def rpm(*words: str) -> list[str]:
+    """The lines that rpm prints."""
+    done = subprocess.run(["rpm", *words], stdin=subprocess.DEVNULL, capture_output=True,
+                          check=True, timeout=120)  # fmt: skip
+    return done.stdout.decode("utf-8", "surrogateescape").splitlines()
 
 
 def mounts() -> dict[str, str]:

@@ -47,17 +47,7 @@ def verify_image(folder: Path, key: ec.EllipticCurvePublicKey) -> Verified:
         HoldfastError: with a problem for each file that is not as it was signed, is missing, or
             was not signed (exit code 1), or because there is no image (exit code 2).
     """
-    envelope = _text(folder / ENVELOPE)
-    payload = opened(envelope, key, str(folder / ENVELOPE))
-    problems = []
-    why = _not_the_payload(folder / STATEMENT, payload)
-    if why:
-        problems.append(_differs(folder / STATEMENT, why))
-    signed = subjects(payload, str(folder / ENVELOPE))
-    manifest = _manifest(folder, signed)
-    named = {MANIFEST: manifest.digest, **{part.name: part.sha256 for part in manifest.parts}}
-    if named != signed:
-        problems.append(_differs(folder / MANIFEST, "it names other files than were signed"))
+    manifest, signed, problems = _opened(folder, key)
     for part in manifest.parts:
         why = _wrong(folder / part.name, part)
         if why:
@@ -69,6 +59,35 @@ def verify_image(folder: Path, key: ec.EllipticCurvePublicKey) -> Verified:
     if problems:
         raise HoldfastError(problems, ExitCode.FINDINGS)
     return Verified(folder, manifest)
+
+
+def verify_manifest(folder: Path, key: ec.EllipticCurvePublicKey) -> Manifest:
+    """The manifest of the image in `folder`, after what `key` signed; no other file is read.
+
+    Raises:
+        HoldfastError: it is not what was signed (exit code 1), or there is no image (2).
+    """
+    manifest, _, problems = _opened(folder, key)
+    if problems:
+        raise HoldfastError(problems, ExitCode.FINDINGS)
+    return manifest
+
+
+def _opened(
+    folder: Path, key: ec.EllipticCurvePublicKey
+) -> tuple[Manifest, dict[str, str], list[Problem]]:
+    """The manifest, the sha256 of everything that was signed, and what of them does not fit."""
+    payload = opened(_text(folder / ENVELOPE), key, str(folder / ENVELOPE))
+    problems = []
+    why = _not_the_payload(folder / STATEMENT, payload)
+    if why:
+        problems.append(_differs(folder / STATEMENT, why))
+    signed = subjects(payload, str(folder / ENVELOPE))
+    manifest = _manifest(folder, signed)
+    named = {MANIFEST: manifest.digest, **{part.name: part.sha256 for part in manifest.parts}}
+    if named != signed:
+        problems.append(_differs(folder / MANIFEST, "it names other files than were signed"))
+    return manifest, signed, problems
 
 
 def _files(folder: Path) -> set[str]:

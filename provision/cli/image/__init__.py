@@ -36,6 +36,55 @@ ACTIONS: dict[str, Action] = {
         " it was made from, so that only what changed is made again, and a build that was killed"
         " goes on where it was. After the first stage there is no network.",
     ),
+    "lint": Action(
+        "provision.cli.image.lint",
+        "say what must not be in an image",
+        "Look for what must not be in an image: identity, secrets, leftovers, and what would not"
+        " start. A check that could not look fails like one that found something.",
+    ),
+    "scan": Action(
+        "provision.cli.image.scan",
+        "judge an image by its profile",
+        "Judge an image by its profile without starting it: OpenSCAP, our own checks, and the"
+        " lint. Rules that only a running system can answer are named and left to the scan after"
+        " the first boot.",
+    ),
+    "key": Action(
+        "provision.cli.image.key",
+        "make a key to sign images with, or keys for Secure Boot",
+        "Make a key to sign images with, and its public key; or, for Secure Boot, the three keys"
+        " that UEFI knows. Nothing is ever written over.",
+    ),
+    "verify": Action(
+        "provision.cli.image.verifying",
+        "say whether a folder is the image that was signed",
+        "Compare every byte of an image with what was signed, offline. Each file that differs, is"
+        " missing or was added is named.",
+    ),
+    "publish": Action(
+        "provision.cli.image.publishing",
+        "let a channel name an image",
+        "Verify an image, copy it into a store, and let a channel name it. An image whose"
+        " signature does not verify, or whose gate did not pass, is refused.",
+    ),
+    "rollback": Action(
+        "provision.cli.image.rollback",
+        "let a channel name the image that it named before",
+        "Let a channel name an image that it named before, after verifying it once more.",
+    ),
+    "diff": Action(
+        "provision.cli.image.diff",
+        "say what differs between two images",
+        "Compare two images by their documents, without unpacking them: packages, files, modes,"
+        " owners, capabilities, units, kernel arguments, rules, sizes.",
+    ),
+    "drift": Action(
+        "provision.cli.image.drifting",
+        "say where nodes are no longer what their image was",
+        "Compare nodes with the image that each came from, file by file, and give the command that"
+        " takes each difference back. What a node changes by itself is left out, with a reason."
+        " What could not be looked at is unknown, and counts like drift.",
+    ),
 }
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from provision.cli.image.given import add_given, definition_of, given_of
+from provision.cli.image.signing import add_signing, signing_of
 from provision.cli.live import watching
 from provision.cli.output import print_document, style, table, width_of
 from provision.cli.running import require_places
 from provision.core.exitcodes import ExitCode
 from provision.image.build import Built, build, collect
 from provision.image.progress import BuildShow
+from provision.image.stage_scan import FORCE
 from provision.image.stages import until
 
 SCHEMA = "holdfast.image-build/1"
@@ -21,8 +24,12 @@ SCHEMA = "holdfast.image-build/1"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the action's arguments."""
     add_given(parser)
+    add_signing(parser)
     parser.add_argument("--out", metavar="DIR", type=Path,
                         help="copy what the last stage made into this folder")  # fmt: skip
+    parser.add_argument("--force", metavar="REASON",
+                        help="go on although the gate refuses the tree; the reason is signed"
+                        )  # fmt: skip
     parser.add_argument("--until", metavar="STAGE", help="end after this stage")
     parser.add_argument("--events", metavar="FILE", type=Path, help="append events as JSON lines")
 
@@ -35,11 +42,15 @@ def run(args: argparse.Namespace) -> ExitCode:
     """
     definition = definition_of(args)
     until(args.until)
+    signing = signing_of(args)
+    last = args.until or (None if signing else "sbom")
     require_places(events=args.events)
     environ = dict(os.environ)
     with watching(as_json=args.json, events=args.events, show=BuildShow()) as watch:
         given = given_of(args, definition, environ, watch.sink)
-        built = build(definition, given, watch.sink, until=args.until, environ=environ)
+        forced = {FORCE: args.force} if args.force is not None else {}
+        given = replace(given, extra={**given.extra, **signing, **forced})
+        built = build(definition, given, watch.sink, until=last, environ=environ)
     copied = collect(built, args.out) if args.out else []
     if args.json:
         files = [os.fspath(path) for path in copied]
