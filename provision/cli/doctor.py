@@ -33,8 +33,8 @@ ENDS_OF_LIFE = {
 class Need:
     """One thing that this controller needs.
 
-    `when` is ``always`` or ``rehearsal``; `state` is ``ok``, ``old`` (works, act soon) or
-    ``missing``; `mend` says what to do.
+    `when` is ``always``, ``rehearsal`` or ``image``; `state` is ``ok``, ``old`` (works, act soon)
+    or ``missing``; `mend` says what to do.
     """
 
     name: str
@@ -50,7 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-rehearsal",
         action="store_true",
-        help="leave out what only a rehearsal needs; a controller of real racks needs none of it",
+        help="leave out what only rehearsals and builds of images need; a controller of real racks"
+        " needs none of it",
     )
 
 
@@ -190,6 +191,11 @@ def _namespaces() -> Need:
     return Need("network namespaces", "rehearsal", "missing", "not in this kernel", why, mend)
 
 
+_WHEN = {
+    "always": "every controller",
+    "rehearsal": "a rehearsal",
+    "image": "whoever builds images",
+}
 _GLYPHS = {"ok": ("✔ ok", "good"), "old": ("! old", "warn"), "missing": ("✘ missing", "bad")}
 
 
@@ -198,7 +204,7 @@ def _page(needs: list[Need]) -> Iterator[str]:
     columns = width_of()
     room = None if columns is None else columns - wide - 4
     below = " " * (wide + 4)
-    for when, title in (("always", "every controller"), ("rehearsal", "a rehearsal")):
+    for when, title in _WHEN.items():
         rows = [n for n in needs if n.when == when]
         if not rows:
             continue

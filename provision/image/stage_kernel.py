@@ -30,6 +30,10 @@ _OMITTED = "nouveau nova_core"
 _WHERE = "/run/holdfast-kernel"
 
 
+CLOSED = ("rd.shell=0", "rd.emergency=reboot")
+"""Where the initial RAM disk comes no further it gives nobody a shell, and tries again."""
+
+
 class Options(Model):
     """None."""
 
@@ -85,7 +89,7 @@ def kernel_file(root: Path, version: str) -> Path:
 def disk_cmdline(definition: Definition) -> str:
     """The kernel's command line where the root is on the definition's disk."""
     root = layout_of(definition).root
-    return " ".join((f"root=UUID={root.uuid}", "ro", *definition.kernel.arguments))
+    return " ".join((f"root=UUID={root.uuid}", "ro", *CLOSED, *definition.kernel.arguments))
 
 
 def assemble(work: Work, root: Path, kernel: Path, cmdline: str, target: Path) -> None:

@@ -92,7 +92,7 @@ def test_what_only_tests_need_is_not_asked_for():
 def test_table_is_whole():
     rows = list(doctor.system_needs())
     assert len({row[0] for row in rows}) == len(rows)
-    assert {row[1] for row in rows} == {"always", "rehearsal", "tests"}
+    assert {row[1] for row in rows} == {"always", "rehearsal", "image", "tests"}
     assert all(all(cell.strip() == cell != "" for cell in row) for row in rows)
 
 

@@ -11,20 +11,28 @@ import json
 from provision.core.files import write_whole
 from provision.core.shapes import Model
 from provision.image.definition import Definition
-from provision.image.stage_pack import disk, flat
+from provision.image.stage_pack import disk, flat, netboot, oci
 from provision.image.stage_pack.job import Job, Make
 from provision.image.work import Given, Work
 
 VERSION = 1
 NEEDS = ("seal", "kernel", "label")
 READS = ("name", "title", "date", "release", "arch", "partitions", "kernel", "formats", "root")
-TOOLS = ("mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "qemu-img", "zstd")
+
 
 MAKERS: dict[str, Make] = {
     "raw": disk.raw,
     "qcow2": disk.qcow2,
+    "oci": oci.oci,
+    "netboot": netboot.netboot,
     "tar": flat.tar,
+    "warewulf": oci.warewulf,
 }
+
+TOOLS: tuple[str, ...] = (
+    "debugfs", "mcopy", "mke2fs", "mkfs.erofs", "mkfs.vfat", "objcopy", "qemu-img", "sfdisk",
+    "veritysetup", "zstd",
+)  # fmt: skip
 
 
 class Options(Model):

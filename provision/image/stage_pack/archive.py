@@ -111,6 +111,9 @@ def fill(tar: tarfile.TarFile, told: Archive) -> None:
     for path in _paths(root, told):
         given = told.added.get(path)
         at = Path(given) if given is not None else root / path
+        if not os.path.lexists(at):
+            tar.addfile(_folder(path, told.epoch))  # for what is added below it
+            continue
         info, about = _info(at, path), at.lstat()
         attributes = {
             f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape")
@@ -141,12 +144,15 @@ def _paths(root: Path, told: Archive) -> Iterator[str]:
     for path in told.added:
         found.add(path)
         found.update(os.fspath(one) for one in Path(path).parents if os.fspath(one) != ".")
-    sockets = (p for p in found if p in told.added or not stat.S_ISSOCK(_mode(root / p)))
-    yield from sorted(sockets, key=os.fsencode)
+    # A socket is a running program's; no archive holds one.
+    held = (path for path in found if path in told.added or not (root / path).is_socket())
+    yield from sorted(held, key=os.fsencode)
 
 
-def _mode(path: Path) -> int:
-    return path.lstat().st_mode
+def _folder(path: str, epoch: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(path)
+    info.type, info.mode, info.mtime = tarfile.DIRTYPE, 0o755, epoch
+    return info
 
 
 def _info(at: Path, path: str) -> tarfile.TarInfo:

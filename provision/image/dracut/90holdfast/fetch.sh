@@ -39,8 +39,8 @@ place() {
 }
 
 refuse() {
-    warn "holdfast: $1"
-    rm -rf "$store/rootfs.erofs" "$store/rootfs.verity"
+    rm -f "$store/rootfs.erofs" "$store/rootfs.verity"
+    die "holdfast: $1"
     exit 1
 }
 
@@ -73,4 +73,11 @@ if [ -n "$hash" ]; then
 else
     root=$(losetup --find --show --read-only "$store/rootfs.erofs") || refuse "no loop device"
 fi
-echo "$root" > /run/holdfast/proven
+
+mkdir -p /run/holdfast/lower /run/holdfast/upper
+mount -t erofs -o ro "$root" /run/holdfast/lower || refuse "the root could not be mounted"
+# Spread over the memory of all processors, so that no processor's own is filled up.
+mount -t tmpfs -o mode=0755,mpol=interleave tmpfs /run/holdfast/upper \
+    || mount -t tmpfs -o mode=0755 tmpfs /run/holdfast/upper || refuse "no memory to write to"
+mkdir -p /run/holdfast/upper/data /run/holdfast/upper/work
+: > /run/holdfast/proven

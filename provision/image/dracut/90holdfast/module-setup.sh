@@ -9,7 +9,7 @@ check() {
 }
 
 depends() {
-    echo network dm
+    echo systemd-initrd network dm
 }
 
 installkernel() {
@@ -17,12 +17,11 @@ installkernel() {
 }
 
 install() {
-    inst_multiple curl losetup veritysetup mount mkdir stat
-    # shellcheck disable=SC2154 # dracut sets moddir
+    inst_multiple curl losetup veritysetup mount mkdir rm grep cat ln
+    # shellcheck disable=SC2154 # dracut sets moddir and systemdutildir
     inst_hook cmdline 90 "$moddir/parse.sh"
-    # shellcheck disable=SC2154
     inst_script "$moddir/fetch.sh" /sbin/holdfastroot
     # shellcheck disable=SC2154
-    inst_hook mount 20 "$moddir/mount.sh"
+    inst_script "$moddir/generator.sh" "$systemdutildir/system-generators/holdfast-generator"
     dracut_need_initqueue
 }
