@@ -23,7 +23,7 @@ from provision.health.words import FAIL, NOT_APPLICABLE, PASS, UNKNOWN
 from tests.unit.health_support import Recorded, recorded
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = json.loads(text("result.schema.json"))
+SHAPE = jsonschema.Draft202012Validator(json.loads(text("result.schema.json")))
 PATIENT = ("--patience", "4")
 """The campaign may run on a machine that does much else at once."""
 _TRACES = ("Traceback", "the check broke", " broke: ")
@@ -124,7 +124,7 @@ def seen(ended: subprocess.CompletedProcess[str]) -> Seen:
         document = {}
     if "findings" not in document:
         return Seen(ended.returncode, document, ended.stderr)
-    jsonschema.validate(document, SCHEMA)
+    SHAPE.validate(document)
     found = {
         f["check"]: f"{f['status']} {f['action']}"
         for f in document["findings"]

@@ -206,7 +206,7 @@ def test_a_journal_with_nothing_in_it(ground: Ground) -> None:
 def test_a_journalctl_that_hangs(ground: Ground) -> None:
     node = ground.node()
     node.commands["journalctl"] = "!sleep 600"
-    told = ground.run(node, ["--journal", "/kernel.journal", "--patience", "0.3"])
+    told = ground.run(node, ["--journal", "/kernel.journal", "--patience", "1"])
     sound(told)
     assert set(told.found) == set(LOGS)
     assert "did not end" in told.finding("log.xid")["seen"]
@@ -259,9 +259,10 @@ def test_a_killed_audit_leaves_nothing(ground: Ground) -> None:
 def test_two_at_once(ground: Ground) -> None:
     """One of them works, the other says who holds the folder."""
     node = ground.node()
-    node.commands["chronyc"] = "!sleep 3; exit 1"
+    go_on = node.root / "@go-on"
+    node.commands["chronyc"] = f"!until [ -e {go_on} ]; do sleep 0.1; done; exit 1"
     node.lay()
-    argv = ground.argv(node)
+    argv = ground.argv(node, ["--patience", "30"])
     environment = {"PATH": os.environ["PATH"], "HOLDFAST_GPUS_STATE": str(node.state_file)}
     first = subprocess.Popen(argv, env=environment, cwd="/", stdout=subprocess.DEVNULL)
     lock = node.root / "@state/lock"
@@ -271,4 +272,6 @@ def test_two_at_once(ground: Ground) -> None:
                                  check=False))  # fmt: skip
     assert second.code == 3
     assert f"another audit is running: process {first.pid}" in second.errors
+    assert first.poll() is None
+    go_on.touch()
     assert first.wait() == 1

@@ -185,7 +185,7 @@ class Recorded:
         )  # fmt: skip
         state.write(self.state_file, self.gpus)
         for name, text in {**dict.fromkeys(self.laid), **wanted}.items():
-            if self.laid.get(name) != text or name not in self.laid:
+            if self.laid.get(name) != text:  # what is not there is not looked for: it may hang
                 _put(self.root / name, text)
         self.laid.clear()
         self.laid.update({name: text for name, text in wanted.items() if text is not None})
