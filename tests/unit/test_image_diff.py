@@ -16,7 +16,7 @@ from provision.image.filelist import Entry, parse_files, read_files, written
 from provision.image.manifest import KernelFacts
 from provision.image.pages import difference_page
 from provision.image.shown import difference_text
-from tests.unit.image_support import digest, entries, make_image, make_key
+from tests.unit.signed_support import digest, entries, make_image, make_key
 
 PING = "0100000200200000000000000000000000000000"
 """cap_net_raw=ep, as an attribute."""

@@ -25,7 +25,7 @@ from provision.image.onnode import SCHEMA, Walk
 from provision.image.pages import drift_page
 from provision.image.shown import drift_text
 from provision.verdict.model import Status
-from tests.unit.image_support import make_image, make_key
+from tests.unit.signed_support import make_image, make_key
 from tests.unit.test_image_diff import PING, component, sbom
 
 pytestmark = pytest.mark.needs("root")
@@ -339,7 +339,7 @@ def test_an_answer_is_read():
     ],
 )
 def test_an_answer_that_is_none_is_refused(raw):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read_answer(raw)
 
 

@@ -15,7 +15,7 @@ from provision.image.manifest import GateFacts, Manifest
 from provision.image.publishing import pointer, pointers, publish, roll_back
 from provision.image.secureboot import NAMES
 from provision.image.secureboot import fingerprint as certificate_of
-from tests.unit.image_support import digest, make_image, make_key
+from tests.unit.signed_support import digest, make_image, make_key
 
 
 @pytest.fixture(scope="module")

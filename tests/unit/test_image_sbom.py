@@ -22,7 +22,7 @@ from provision.image.stage_sbom.contents import Contents, File, Package, express
 from provision.image.stage_sbom.packages import copy_database
 from provision.image.work import Given, Work
 from provision.supply.model import StackLock
-from tests.unit.image_support import EPOCH, LICENCES, digest, make_tree, write_files
+from tests.unit.signed_support import EPOCH, LICENCES, digest, make_tree, write_files
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from provision.image.manifest import parse_manifest, read_manifest
 from provision.image.statement import statement
 from provision.image.verification import verify_image
 from provision.rack.secrets import SecretRef
-from tests.unit.image_support import digest, make_image, make_key, sign_again
+from tests.unit.signed_support import digest, make_image, make_key, sign_again
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 
