@@ -102,6 +102,7 @@ def build(
                                            "definition": definition.digest}))  # fmt: skip
     for one in chosen:
         run.stage(one)
+    kept.prune()
     events.emit(Event("image.end", data={"image": definition.name}))
     return Built(definition, epoch, tuple(run.done))
 
@@ -127,7 +128,7 @@ class _Run:
                 one, self.definition, self.given, self.records, epoch=self.epoch
             )
             out, made = self.store.get(
-                one.name, record.id, lambda part: self._make(one, record, part), self._says(record)
+                one.name, record.id, lambda part: self._make(one, part), self._says(record)
             )
         except HoldfastError as error:
             problem = error.problems[0].message if error.problems else ""
@@ -143,8 +144,7 @@ class _Run:
                                data={"state": state, "id": record.id,
                                      "seconds": round(found.seconds, 3)}))  # fmt: skip
 
-    def _make(self, one: Known, record: StageRecord, out: Path) -> None:
-        del record
+    def _make(self, one: Known, out: Path) -> None:
         stage = one.stage
         with _scratch(out.parent) as scratch:
             work = Work(

@@ -90,6 +90,13 @@ class Root(Model):
     )
 
 
+class Serving(Model):
+    """What its nodes serve, by the names that the stack lock gives."""
+
+    image: Text = Field(description="The engine's container image.", examples=["llama-cpp"])
+    model: Text = Field(description="The model.", examples=["tiny"])
+
+
 class Definition(Model):
     """An image."""
 
@@ -103,12 +110,20 @@ class Definition(Model):
         description="Where the tree comes from: el, the distribution's packages as a stack lock"
         " pins them; rehearsal, what a rehearsal's nodes are made of.",
     )
+    gpus: bool = Field(
+        default=False,
+        description="Whether its nodes have GPUs: overlays deviate for them. The driver comes with"
+        " the role gpu_driver, or with the node's first `up`.",
+    )
     packages: Listing[Package] = Field(
         default=(), description="Packages beside those of the base and those that roles install."
     )
     roles: dict[RoleName, dict[Option, Any]] = Field(
         default_factory=dict,
         description="The roles that configure it, with their options; each has an offline mode.",
+    )
+    inference: Serving | None = Field(
+        default=None, description="What the roles model_store and inference bring."
     )
     profile: str = Field(description="The security profile.", examples=["cis_l1_server"])
     overlays: Listing[Adoption] = Field(
@@ -133,13 +148,14 @@ class Definition(Model):
 
     @property
     def traits(self) -> frozenset[str]:
-        """What a node of this image is or does, as overlays call it; its roles say so."""
+        """What a node of this image is or does, as overlays call it."""
         shown_by = {
             "gpu": {"gpu_driver"},
             "containers": {"container_runtime"},
             "inference": {"inference", "model_store"},
         }
-        return frozenset(t for t, roles in shown_by.items() if roles & set(self.roles))
+        found = {t for t, roles in shown_by.items() if roles & set(self.roles)}
+        return frozenset(found | ({"gpu"} if self.gpus else set()))
 
     def canonical(self) -> str:
         """The definition as the one JSON text that it has, whatever its file looked like."""

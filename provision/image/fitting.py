@@ -14,6 +14,8 @@ from provision.policy.resolve import NONE, Resolution, Selection, Target, object
 ESP = "/boot/efi"
 DISKS = frozenset({"raw", "qcow2"})
 """Formats that have partitions and are started by firmware."""
+LACKS = {"selinux": "Debian has no policy that knows the names of Enterprise Linux."}
+"""What a tree of a rehearsal does without, and why."""
 OURS = ("root", "roothash", "init", "holdfast.root", "selinux", "enforcing")
 """Kernel arguments that follow from the rest of the definition, or from its profile."""
 
@@ -35,7 +37,8 @@ def selection_of(definition: Definition) -> Selection:
 
 def target_of(definition: Definition) -> Target:
     """What a profile takes the image for."""
-    return Target(definition.el, "image", definition.traits)
+    lacks = tuple(LACKS.items()) if definition.base == "rehearsal" else ()
+    return Target(definition.el, "image", definition.traits, lacks)
 
 
 def resolution_of(definition: Definition, policy: Policy | None = None) -> Resolution:
@@ -52,6 +55,7 @@ def misfits(definition: Definition, policy: Policy | None = None) -> Iterator[Mi
     yield from _security(definition, policy or load_policy())
     yield from _partitions(definition)
     yield from _boot(definition)
+    yield from _serving(definition)
     for field, values in (
         ("formats", definition.formats),
         ("packages", definition.packages),
@@ -125,6 +129,17 @@ def _partitions(definition: Definition) -> Iterator[Misfit]:
         message = f"a disk is started from {ESP}, and there is none"
         yield Misfit("no-esp", message, ("partitions",),
                      f"add `{{mount: {ESP}, size_mib: 512, filesystem: vfat}}`")  # fmt: skip
+
+
+def _serving(definition: Definition) -> Iterator[Misfit]:
+    roles = [name for name in ("model_store", "inference") if name in definition.roles]
+    if roles and definition.inference is None:
+        message = f"the role {roles[0]} has nothing to bring"
+        yield Misfit("missing-key", message, ("roles", roles[0]),
+                     "add `inference: {image: ..., model: ...}`")  # fmt: skip
+    if definition.inference is not None and not roles:
+        yield Misfit("no-effect", "no role brings it", ("inference",),
+                     "add `model_store: {}` and `inference: {}` to the roles")  # fmt: skip
 
 
 def _boot(definition: Definition) -> Iterator[Misfit]:

@@ -155,7 +155,18 @@ def _role_mistakes(roles: dict[Any, Any]) -> Iterator[Mistake]:
 
 
 SUPPLIED = frozenset(
-    {"hardening_controls", "access_controls", "audit_trail_controls", "inference_api_key"}
+    {
+        "access_controls",
+        "audit_trail_controls",
+        "gpu_driver_unit",
+        "hardening_controls",
+        "inference_api_key",
+        "inference_image",
+        "inference_model_entry",
+        "inference_model_name",
+        "inference_tls_certificate",
+        "inference_tls_key",
+    }
 )
 """Required options that the build supplies, or that offline mode does not use."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ class Source:
     """What there is to make an image of.
 
     `rpms` have name, epoch, version, release, arch, sha256, roles and licence; `installed_nevra`
-    are the packages that the base already holds; `path` says where the file of an RPM lies.
+    are the packages that the base already holds; `path` says where the file of an RPM lies; `lock`
+    was read from `lock_file`, and `files` holds what it pins.
     """
 
     says: str
@@ -33,6 +34,8 @@ class Source:
     path: Callable[[Mapping[str, Any]], Path]
     installed_nevra: frozenset[str] = frozenset()
     lock: StackLock | None = None
+    lock_file: Path | None = None
+    files: Path | None = None
 
     @property
     def installed(self) -> frozenset[str]:
@@ -61,12 +64,29 @@ def _rehearsal(definition: Definition, given: Given) -> Source:
     if body.get("schema") != BASE_SCHEMA or body.get("release") != str(definition.release):
         raise fail("wrong-base", f"it is no base for images of release {definition.release}",
                    where=str(folder))  # fmt: skip
-    return Source(
+    own = Source(
         says=f"the rehearsal's image base ({body['made_of']})",
         digest=hashlib.sha256(text).hexdigest(),
         rpms=body["rpms"],
         path=lambda rpm: folder / "repo" / _filename(rpm),
         installed_nevra=frozenset(body["packages"]),
+    )
+    return own if given.lock is None else _with_lock(own, _el(definition, given))
+
+
+def _with_lock(own: Source, locked: Source) -> Source:
+    """A rehearsal's base with what only a stack lock names: drivers, models, engines."""
+    names = {rpm["name"] for rpm in own.rpms} | own.installed
+    more = [rpm for rpm in locked.rpms if rpm["name"] not in names]
+    return replace(
+        own,
+        says=f"{own.says} and {locked.says}",
+        digest=hashlib.sha256(f"{own.digest} {locked.digest}".encode()).hexdigest(),
+        rpms=[*own.rpms, *more],
+        path=lambda rpm: locked.path(rpm) if "path" in rpm else own.path(rpm),
+        lock=locked.lock,
+        files=locked.files,
+        lock_file=locked.lock_file,
     )
 
 
@@ -98,6 +118,8 @@ def _el(definition: Definition, given: Given) -> Source:
         rpms=rpms,
         path=lambda rpm: files / rpm["path"],
         lock=lock,
+        lock_file=given.lock,
+        files=files,
     )
 
 
@@ -113,3 +135,16 @@ def differs(path: Path, sha256: str) -> str | None:
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
     return None if seen == sha256 else f"it is another file than was pinned: sha256 {seen}"
+
+
+def locked(source: Source, definition: Definition) -> StackLock:
+    """The stack lock.
+
+    Raises:
+        HoldfastError: the build was given none (exit code 2).
+    """
+    if source.lock is None:
+        raise fail("no-lock", f"{definition.name} holds what only a stack lock names",
+                   hint="give --stack LOCK and --files DIR, the folder with what it pins",
+                   exit_code=ExitCode.USAGE)  # fmt: skip
+    return source.lock

@@ -20,14 +20,25 @@ from provision.engine.ansible import Ansible, Line, Outcome
 from provision.engine.environment import Place
 from provision.image import configuring, sources
 from provision.image.definition import Definition
-from provision.image.sandbox import Held
+from provision.image.sandbox import Bind, Held
 from provision.image.work import Given, Work
 
 VERSION = 1
-NEEDS = ("tree",)
-READS = ("name", "base", "release", "arch", "roles", "profile", "overlays", "waivers")
+NEEDS = ("resolve", "tree")
+READS = (
+    "name",
+    "base",
+    "release",
+    "arch",
+    "roles",
+    "gpus",
+    "inference",
+    "profile",
+    "overlays",
+    "waivers",
+)
 TOOLS = ("nsenter",)
-SOURCES = tuple(configuring.sources())
+SOURCES = tuple(configuring.files())
 
 _ENVIRONMENT = {
     # No init runs here, and systemctl is told so: it changes links and files only.
@@ -86,7 +97,7 @@ def configure(work: Work, root: Path) -> list[dict[str, Any]]:
         return []
     with (
         tempfile.TemporaryDirectory(prefix="hf-") as private,
-        work.sandbox.hold(root, env=_ENVIRONMENT) as held,
+        work.sandbox.hold(root, env=_ENVIRONMENT, bind=_brought(work)) as held,
     ):
         # What a start lays out in /run, programs expect there too when they judge a file.
         if (root / "usr/bin/systemd-tmpfiles").exists():
@@ -94,15 +105,24 @@ def configure(work: Work, root: Path) -> list[dict[str, Any]]:
         return _play(work, held, Path(private))
 
 
+def _brought(work: Work) -> list[Bind]:
+    """What the stack lock pins beside packages, where the roles look for it."""
+    folder = work.inputs["resolve"] / "files"
+    return [Bind(folder, configuring.FILES)] if folder.is_dir() else []
+
+
 def _play(work: Work, held: Held, private: Path) -> list[dict[str, Any]]:
     definition = work.definition
     inventory, rendered = private / "inventory.yml", private / "controls.json"
     configuring.write_inventory(inventory, definition.name, held.pid, held.env)
     rendered.write_text(json.dumps(configuring.controls(definition)), encoding="utf-8")
+    found = sources.of(definition, work.given)
     told = {
-        **configuring.variables(definition, sources.of(definition, work.given)),
+        **configuring.variables(definition, found),
+        "image_lock": str(found.lock_file or ""),
+        "image_arch": definition.arch,
         "image_roles": list(work.options.roles),
-        "image_release": definition.el,
+        "image_release": str(definition.release),
         "image_controls": {definition.name: {definition.el: str(rendered)}},
     }
     place = Place(private / "ansible", private / "s", inventory, private / "known_hosts", forks=1)

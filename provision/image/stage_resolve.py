@@ -16,7 +16,7 @@ from typing import Any
 
 from provision.core.exitcodes import ExitCode
 from provision.core.names import suggest
-from provision.core.problems import HoldfastError, Problem
+from provision.core.problems import HoldfastError, Problem, fail
 from provision.core.shapes import Model
 from provision.image import sources
 from provision.image.definition import Definition, canonical
@@ -26,7 +26,7 @@ from provision.image.work import Given, Work
 
 VERSION = 1
 NEEDS: tuple[str, ...] = ()
-READS = ("name", "base", "release", "arch")
+READS = ("name", "base", "release", "arch", "roles", "inference")
 TOOLS = ("createrepo_c",)
 SCANNER = ("openscap-scanner", "scap-security-guide")
 """What lets a node of the image be judged once it runs; the role hardening's own default."""
@@ -70,7 +70,24 @@ def wanted(definition: Definition, source: Source) -> tuple[str, ...]:
     found = {rpm["name"] for rpm in source.rpms if roles & set(rpm["roles"])}
     if "hardening" in definition.roles:
         found |= there & {*SCANNER, *_controls_want(definition)}
+    if "gpu_driver" in definition.roles:
+        found |= _gpu_unit(definition, source)
     return tuple(sorted({*definition.packages, *found}))
+
+
+def _gpu_unit(definition: Definition, source: Source) -> set[str]:
+    """The packages of the stack lock's GPU unit for this release and architecture.
+
+    Raises:
+        HoldfastError: it has none (exit code 2).
+    """
+    for unit in sources.locked(source, definition).gpu:
+        if (unit.el, unit.arch) == (str(definition.release), definition.arch):
+            kernels = [name for one in unit.kernels for name in (one.kernel, one.devel, one.module)]
+            return {nevra.rsplit("-", 2)[0] for nevra in (*kernels, *unit.userspace) if nevra}
+    raise fail("no-gpu-unit", f"{source.says} has no GPU unit for release {definition.release}",
+               where=definition.name, exit_code=ExitCode.USAGE,
+               hint="take the role gpu_driver out, or give a lock that has one")  # fmt: skip
 
 
 def _controls_want(definition: Definition) -> set[str]:
@@ -100,6 +117,7 @@ def run(work: Work) -> None:
             wrong.append(Problem("wrong-bytes", problem, where=os.fspath(path)))
         else:
             _bring(path, folder / path.name)
+    wrong += _models(work.definition, source, work.out / "files")
     if wrong:
         raise HoldfastError(wrong)
     work.sandbox.run(
@@ -115,6 +133,26 @@ def run(work: Work) -> None:
         "rpms": _plain(source.rpms),
     }
     (work.out / "lock.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+
+
+def _models(definition: Definition, source: Source, folder: Path) -> list[Problem]:
+    """Lay out the files of the model that the image brings; what is wrong with them."""
+    serving = definition.inference
+    if serving is None or "model_store" not in definition.roles:
+        return []
+    lock = sources.locked(source, definition)
+    wrong = []
+    for model in (one for one in lock.models if one.name == serving.model):
+        for file in model.files:
+            path = (source.files or Path()) / model.path / file.path
+            problem = sources.differs(path, file.sha256)
+            if problem is not None:
+                wrong.append(Problem("wrong-bytes", problem, where=os.fspath(path)))
+                continue
+            target = folder / model.path / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _bring(path, target)
+    return wrong
 
 
 def _plain(rpms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ READS = (
     "overlays",
     "waivers",
     "roles",
+    "gpus",
     "partitions",
     "kernel",
 )

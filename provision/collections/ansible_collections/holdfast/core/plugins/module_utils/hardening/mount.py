@@ -14,11 +14,21 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
     Type,
     Want,
 )
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Node
 
 FSTAB = "/etc/fstab"
 UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system")
 DROP_IN = "60-holdfast.conf"
 SCHEMA = {"path": PATH, "options": Field(list, required=True)}
+
+
+def mounts_of(node: Node) -> str:
+    """What is mounted, as the kernel says it.
+
+    In a user namespace /proc belongs to nobody, so that the link /proc/self is not followed there.
+    """
+    own = os.getpid() if node.tree.root == "/" else "self"
+    return node.text("/proc/{0}/mounts".format(own)) or ""
 
 
 class Mount(Type):
@@ -31,7 +41,7 @@ class Mount(Type):
         """Read once what is mounted."""
         del wants
         self.mounted: dict[str, list[str]] = {}
-        for line in (self.node.text("/proc/self/mounts") or "").splitlines():
+        for line in mounts_of(self.node).splitlines():
             row = line.split()
             if len(row) > 3:
                 self.mounted[plain(row[1])] = row

@@ -14,6 +14,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
     Want,
     shown,
 )
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.mount import mounts_of
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import (
     Draft,
     Node,
@@ -82,7 +83,7 @@ class Walk:
 def local_mounts(node: Node, without: frozenset[str] = frozenset()) -> list[str]:
     """Where local file systems are mounted, but for those with an option of `without`."""
     found = {}
-    for line in (node.text("/proc/self/mounts") or "").splitlines():
+    for line in mounts_of(node).splitlines():
         row = line.split()
         if len(row) > 3 and (row[2] in LOCAL or row[1] == "/"):
             found[row[1]] = not (without & set(row[3].split(",")))
