@@ -133,6 +133,21 @@ def test_what_the_history_has_grows_old_by_itself(site, capsys, monkeypatch):
     assert [n["outcome"] for n in told["nodes"]] == ["stale", "stale"]
 
 
+def test_a_result_that_went_back_in_time_is_stale_in_the_history_too(site, capsys):
+    """The newer one that was seen before is not what the node said last."""
+    site.gave("n01", "healthy")
+    site.gave("n02", "healthy")
+    assert site.report() == 0
+    site.gave("n02", "healthy", age=3600)
+    assert site.report() == 1
+    capsys.readouterr()
+    assert site.call("report", "--offline", "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert [n["outcome"] for n in told["nodes"]] == ["fresh", "stale"]
+    assert "60 min old" in told["nodes"][1]["why"]
+    assert told["nodes"][1]["status"] == "unknown"
+
+
 def test_a_node_that_cannot_be_reached_is_unknown(site, capsys):
     """Real ssh, to ports that nobody listens on."""
     assert site.call("report", "--json") == 1

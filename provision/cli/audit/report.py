@@ -102,8 +102,12 @@ def kept(rack: Rack, nodes: tuple[Node, ...]) -> tuple[list[Visit], Recorded | N
             continue
         raw, ended = latest[node.name]
         try:
-            visits.append(pull.aged(node, read(raw, node.name), at - ended))
+            visit = pull.aged(node, read(raw, node.name), at - ended)
         except Refused as error:
-            visits.append(Visit(node.name, "refused", str(error)))
+            visit = Visit(node.name, "refused", str(error))
+        if outcome == "stale" and visit.outcome == "fresh":
+            # An older result than one that was seen before: what the node said last counts.
+            visit = Visit(node.name, outcome, why)
+        visits.append(visit)
     when = f"by the pull of {moment(recorded.at)}" if recorded else "nothing was ever pulled"
     return visits, recorded, f"from the history, {when}", at
