@@ -29,7 +29,7 @@ def system(tmp_path):
     root = tmp_path / "root"
     root.mkdir(mode=0o755)
     found = System(root)
-    for name in ("ann", "bob"):
+    for name in ("ann", "a"):
         found.user(f"{name}:x:1000:1000::/home/{name}:/bin/bash")
         found.path(f"/home/{name}").mkdir(parents=True)
     found.path("/home/ann").chmod(0o777)
@@ -60,7 +60,7 @@ def close() -> Iterator[Close]:
 
 @pytest.mark.needs("root")
 @pytest.mark.needs("fuse")
-@pytest.mark.parametrize("where", ["/home/bob", "/home/bob/.far"])
+@pytest.mark.parametrize("where", ["/home/a", "/home/a/.far"])
 @pytest.mark.parametrize("wanted", [RHOSTS, HOME_MODE, DOT_MODE], ids=["file", "home", "dotfile"])
 def test_a_mount_that_lets_nobody_in_stops_no_pass(system, close, where, wanted):
     system.path(where).mkdir(exist_ok=True)
@@ -68,14 +68,14 @@ def test_a_mount_that_lets_nobody_in_stops_no_pass(system, close, where, wanted)
     run = Run(system, [control(wanted)])
     assert any("/home/ann" in said for said in run.said) == (wanted is not DOT_MODE)
     assert run.commit() == []
-    if wanted is DOT_MODE or where == "/home/bob":
+    if wanted is DOT_MODE or where == "/home/a":
         assert any(told.startswith(where) for told in run.node.skipped)
 
 
 @pytest.mark.needs("root")
 @pytest.mark.needs("fuse")
 def test_a_home_that_nobody_can_look_into_is_no_pass(tmp_path, close):
-    for name in ("ann", "bob"):
+    for name in ("ann", "a"):
         (tmp_path / name).mkdir()
     path = f"{tmp_path}/*/.rhosts"
     wanted = {"type": "file", "path": path, "state": "absent"}
@@ -85,8 +85,8 @@ def test_a_home_that_nobody_can_look_into_is_no_pass(tmp_path, close):
         return files.file(wanted, looker({("hardening_files", "files"): seen}))
 
     assert judged() == []
-    close(tmp_path / "bob")
-    with pytest.raises(CouldNotLook, match="bob"):
+    close(tmp_path / "a")
+    with pytest.raises(CouldNotLook, match="/a"):
         judged()
     (tmp_path / "ann/.rhosts").touch()
     assert judged() == [f"{path} is there: {tmp_path}/ann/.rhosts"]
@@ -138,7 +138,7 @@ def test_folders_in_folders_without_end_stop_no_pass(system, monkeypatch):
 def test_dot_files_without_end_end_somewhere(system, monkeypatch):
     monkeypatch.setattr(plugin("module_utils.hardening", "account"), "MOST", 3)
     for number in range(5):
-        system.write(f"/home/bob/.{number}", "", 0o666)
+        system.write(f"/home/a/.{number}", "", 0o666)
     run = Run(system, [control({**DOT_MODE, "value": "0644"})])
     assert len(run.said) == 3
-    assert run.node.skipped == ["/home/bob: more than 3 dot files; the rest is left"]
+    assert run.node.skipped == ["/home/a: more than 3 dot files; the rest is left"]
