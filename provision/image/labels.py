@@ -93,7 +93,7 @@ def _lines(text: Text) -> Iterable[tuple[int, list[str]]]:
 
 
 def _spec(words: Sequence[str], number: int, at: Position) -> tuple[str, _Spec]:
-    kind = "" if len(words) == 2 else _TYPES.get(words[1], "?")
+    kind = _TYPES.get(words[1], "?") if len(words) == 3 else ""
     try:
         if len(words) not in (2, 3) or kind == "?":
             raise ValueError("it has a path, perhaps a type, and a label")

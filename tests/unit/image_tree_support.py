@@ -27,7 +27,7 @@ _FILES = {
     "usr/lib/modules/6.1.0/vmlinuz": ("a kernel" * 4000, 0o755),
     'usr/share/a "quoted" name': ("quotes\n", 0o644),
     "usr/share/größe": ("more than ASCII\n", 0o644),
-    "usr/share/big": ("x" * 300_000, 0o640),
+    "usr/share/big": ("x" * 3_000_000, 0o640),
     "etc/passwd": ("root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n", 0o644),
     "etc/shadow": ("root:$6$salt$hash:20000:0:99999:7:::\nann:!:99999:0:99999:7:::\n", 0o000),
     "etc/shadow-": ("root:$6$older$hash:20000:0:99999:7:::\n", 0o000),

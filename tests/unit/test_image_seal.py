@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.unit.image_tree_support import definition, plant, run_stage
 
 from provision.core.problems import HoldfastError
 from provision.image import identity, sealing
 from provision.image.filelist import read_files
 from provision.image.layout import fstab, layout_of
+from tests.unit.image_tree_support import definition, plant, run_stage
 
 pytestmark = pytest.mark.needs("root")
 

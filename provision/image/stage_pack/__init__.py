@@ -19,7 +19,6 @@ VERSION = 1
 NEEDS = ("seal", "kernel", "label")
 READS = ("name", "title", "date", "release", "arch", "partitions", "kernel", "formats", "root")
 
-
 MAKERS: dict[str, Make] = {
     "raw": disk.raw,
     "qcow2": disk.qcow2,
@@ -28,6 +27,7 @@ MAKERS: dict[str, Make] = {
     "tar": flat.tar,
     "warewulf": oci.warewulf,
 }
+"""What makes each format, in the order in which they are made."""
 
 TOOLS: tuple[str, ...] = (
     "debugfs", "mcopy", "mke2fs", "mkfs.erofs", "mkfs.vfat", "objcopy", "qemu-img", "sfdisk",
@@ -52,10 +52,12 @@ def run(work: Work) -> None:
         HoldfastError: a tool is missing or failed, or a file system is too small.
     """
     artefacts = []
-    for name in work.definition.formats:
+    for name, make in MAKERS.items():
+        if name not in work.definition.formats:
+            continue
         work.says(f"writing {name}")
         folder = work.out / name
         folder.mkdir()
-        artefacts += MAKERS[name](Job(work, name, folder))
+        artefacts += make(Job(work, name, folder))
     text = json.dumps(artefacts, indent=2, sort_keys=True) + "\n"
     write_whole(work.out / "artefacts.json", text)

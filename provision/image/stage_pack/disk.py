@@ -25,10 +25,14 @@ def raw(job: Job) -> list[dict[str, Any]]:
 
 def qcow2(job: Job) -> list[dict[str, Any]]:
     """The raw disk in QEMU's own format, compressed."""
-    plain, path = job.folder / "disk", job.folder / f"{job.name}.qcow2"
-    write_raw(job, plain)
-    to_qcow2(job.work.sandbox, plain, path)
-    plain.unlink()
+    made = job.work.out / "raw" / f"{job.name}.raw"
+    plain, path = job.folder / ".disk", job.folder / f"{job.name}.qcow2"
+    if made.exists():
+        to_qcow2(job.work.sandbox, made, path)
+    else:
+        write_raw(job, plain)
+        to_qcow2(job.work.sandbox, plain, path)
+        plain.unlink()
     return [job.artefact(path, bootable=True, **_boots(job))]
 
 

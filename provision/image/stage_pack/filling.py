@@ -143,7 +143,9 @@ def _ext4(
     told: Disk, slot: dict[str, Any], at: Path, labels: dict[str, str], scratch: Path
 ) -> None:
     held = ["", *sorted(_own(at, told, slot["mount"]), key=os.fsencode)]
-    env = {"MKE2FS_CONFIG": os.fspath(scratch / "mke2fs.conf")}
+    # Its own variable for the time: SOURCE_DATE_EPOCH is known from version 1.47.1 on.
+    env = {"MKE2FS_CONFIG": os.fspath(scratch / "mke2fs.conf"),
+           "E2FSPROGS_FAKE_TIME": str(told.epoch)}  # fmt: skip
     inodes = max(slot["size"] // 16384, int(len(held) * 1.2) + 1024)
     size = f"{slot['size'] // 1024}k"
     more = (f"offset={slot['start']},hash_seed={slot['uuid']},root_owner=0:0,"
@@ -159,7 +161,7 @@ def _ext4(
     prefix = slot["mount"].rstrip("/")
     batch.write_text("".join(_commands(held, prefix, labels, told.epoch)),
                      errors="surrogateescape")  # fmt: skip
-    said = _run(["debugfs", "-w", "-f", batch, f"{told.disk}?offset={slot['start']}"])
+    said = _run(["debugfs", "-w", "-f", batch, f"{told.disk}?offset={slot['start']}"], env=env)
     # It goes on after a mistake and ends well; what it complains of has no prompt before it.
     wrong = [line for line in said.splitlines() if line and not line.startswith("debugfs")]
     if wrong:
@@ -189,7 +191,7 @@ def _commands(
         name = _quoted(path)
         for time in ("atime", "ctime", "crtime"):
             yield f"set_inode_field {name} {time} @{epoch}\n"
-        if path == "/lost+found":
+        if path in ("/", "/lost+found"):
             yield f"set_inode_field {name} mtime @{epoch}\n"
         label = labels.get(f"{prefix}{path}".rstrip("/") or "/")
         if label:
