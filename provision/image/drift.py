@@ -7,8 +7,10 @@ be looked at is unknown, never as it was.
 from __future__ import annotations
 
 import shlex
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
 from provision.image.described import Described, units_of
 from provision.image.difference import capabilities
@@ -171,6 +173,7 @@ class _Paths:
         self.unseen: list[Unseen] = []
         self.passed_over: dict[str, str] = {}
         self._owner: dict[str, str] | None = None
+        self._every = sorted(image.files.keys() | seen.files.keys())
         self._units = {**units_of(image.files), **units_of(seen.files)}
         self._blind = {**seen.errors, **{p: f"{k} is mounted there" for p, k in
                                          seen.mounted.items()}}  # fmt: skip
@@ -179,7 +182,7 @@ class _Paths:
         """Every path that differs; of a folder that is missing or new, the folder alone."""
         wanted, there = self.image.files, self.seen.files
         told: set[str] = set()
-        for path in sorted(wanted.keys() | there.keys()):
+        for path in self._every:
             one, other = wanted.get(path), there.get(path)
             if one == other or self._passes(path, one, other):
                 continue
@@ -197,12 +200,28 @@ class _Paths:
             return True
         rule = self.ignored.rule(path)
         if rule is None:
-            return False
+            return self._passes_as_folder(path, one, other)
         alike = one is None or other is None or _access(one) == _access(other)
         if rule.what == "all" or (rule.what == "added" and one is None) or (
             rule.what == "content" and alike
         ):  # fmt: skip
             self.passed_over[path] = rule.why
+            return True
+        return False
+
+    def _passes_as_folder(self, path: str, one: Entry | None, other: Entry | None) -> bool:
+        """Whether a folder is there, or is mounted over, for what is ignored below it alone."""
+        below = self.ignored.rule(f"{path}/x/x")
+        if below is not None and below.path == f"{path}/**" and (one is None or other is None):
+            self.passed_over[path] = below.why
+            return True
+        if one is not None or other is None or other.type != "d":
+            return False
+        start = bisect_left(self._every, f"{path}/")
+        inside = takewhile(lambda p: p.startswith(f"{path}/"), islice(self._every, start, None))
+        leaves = [p for p in inside if self.seen.files[p].type != "d"]
+        if leaves and all(self._passes(p, None, self.seen.files[p]) for p in leaves):
+            self.passed_over[path] = "nothing is in it but what is ignored"
             return True
         return False
 

@@ -369,6 +369,22 @@ def test_rules_pass_over_what_they_say_and_no_more(origin, node):
     assert [(d.kind, d.what) for d in found.drifts] == [("missing", "/etc/conf")]
 
 
+def test_a_folder_is_passed_over_for_what_is_ignored_in_it_alone(origin, node):
+    for name in ("srv/own/deep/x", "srv/mixed/x", "srv/mixed/y"):
+        (node / name).parent.mkdir(parents=True, exist_ok=True)
+        (node / name).touch()
+    (node / "srv/empty").mkdir()
+    seen = sight(node)
+    one = rules("added /srv/*/x why", "added /srv/own/deep/x why", "all /srv/empty/** why")
+    found = drift(origin[1], seen, one)
+    assert [(d.kind, d.what) for d in found.drifts] == [("added", "/srv/mixed")]
+    # What is mounted over a folder whose content is ignored hides nothing that counts.
+    over = {p: e for p, e in sight(origin[0]).files.items() if not p.startswith("/srv/data")}
+    hidden = replace(sight(origin[0]), files=over, mounted={"/srv/data": "tmpfs"})
+    found = drift(origin[1], hidden, rules("all /srv/data/** why"))
+    assert (found.drifts, found.unseen) == ((), ())
+
+
 def test_a_star_stays_within_a_name():
     found = rules("all /a/* why", "all /b/** why")
     assert found.rule("/a/x") is not None
