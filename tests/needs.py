@@ -49,7 +49,25 @@ def _python39() -> bool:
     return subprocess.run(["python3.9", "-c", ""], capture_output=True, check=False).returncode == 0
 
 
+def _user_namespaces() -> bool:
+    from provision.core.problems import HoldfastError
+    from provision.image.sandbox import Sandbox
+
+    try:
+        Sandbox().run(["true"])
+    except (HoldfastError, OSError):
+        return False
+    return True
+
+
 NEEDS = {
+    "user_namespaces": Need(
+        # Set-up brings the tools; a kernel or a container may forbid it, and an ordinary user
+        # without numbers of their own has nobody to be.
+        _user_namespaces,
+        "this kernel, container or user may make no user namespace with owners",
+        "where it may, `make unit` shows it; without it no image is built, and doctor says why",
+    ),
     "root": Need(
         lambda: os.geteuid() == 0,
         "only root makes devices and what belongs to others",

@@ -136,7 +136,14 @@ class Sandbox:
                 if not ready:
                     out, errors = process.communicate("")
                     _judged(["sandbox"], process.returncode, (out, errors), ok=())
-                yield Held(_first_inside(process.pid), spec["env"])
+                first = _first_inside(process.pid)
+                try:
+                    yield Held(first, spec["env"])
+                finally:
+                    # All of it ends with its first process, and that is waited for.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(first, signal.SIGKILL)
+                    process.wait()
             finally:
                 process.kill()
 
