@@ -19,14 +19,20 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.node impor
 FSTAB = "/etc/fstab"
 UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system")
 DROP_IN = "60-holdfast.conf"
+OFFLINE = "root / ext4 defaults 0 0\ntmpfs /dev/shm tmpfs defaults 0 0\n"
+"""What is mounted in every system, as the kernel would say it."""
 SCHEMA = {"path": PATH, "options": Field(list, required=True)}
 
 
 def mounts_of(node: Node) -> str:
     """What is mounted, as the kernel says it.
 
-    In a user namespace /proc belongs to nobody, so that the link /proc/self is not followed there.
+    Where an image is built, what is mounted is the builder's; a start mounts nothing but this and
+    what the image's own files name. In a user namespace /proc belongs to nobody, so that the link
+    /proc/self is not followed there.
     """
+    if node.offline:
+        return OFFLINE
     own = os.getpid() if node.tree.root == "/" else "self"
     return node.text("/proc/{0}/mounts".format(own)) or ""
 
