@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from tests.unit.roles_support import plugin
 
 TYPES = plugin("module_utils.hardening", "registry").TYPES
 Type = plugin("module_utils.hardening", "base").Type
-Mount = plugin("module_utils.hardening", "mount").Mount
 EL10 = "root:x:0:0:root:/root:/bin/bash\n"
 
 
@@ -781,15 +779,6 @@ class TestNotHere:
         assert run.wrong == []
         assert run.said == []
         assert "the policy targeted is not installed" in run.passed.not_applicable["c"]
-
-    def test_the_mounts_of_a_build_are_nothing_to_a_node(self):
-        """Their size and owner are those of the sandbox that an image is built in."""
-        mount = Mount.__new__(Mount)
-        mount.node = SimpleNamespace(offline=True, text=lambda _: "")
-        own = "rw,nosuid,size=64k,uid=1001"
-        mount.mounted = {"/dev/shm": ["tmpfs", "/dev/shm", "tmpfs", own, "0", "0"]}
-        line = "tmpfs\t/dev/shm\ttmpfs\tdefaults,noexec\t0\t0\n"
-        assert mount._fstab("/dev/shm", ["noexec"]) == line
 
     def test_a_mount_that_is_none_is_nothing_to_do(self, system):
         system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")
