@@ -161,6 +161,8 @@ def test_text_json_and_page(two, tmp_path, capsys):
     assert "cap_net_raw=ep" in html
     assert "<script" not in html
     assert "Content-Security-Policy" in html
+    # What the verdict's page has its script filter would not be shown here.
+    assert 'class="part' not in html
 
 
 def test_names_from_an_image_do_no_harm(tmp_path):
