@@ -297,6 +297,17 @@ def _gpu_supply(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answer
     return _told(gpu.supply(node, facts, asked.gpu))
 
 
+def _gpu_packages(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answer:
+    """Whether it can be told how the GPU unit changes; a node is drained by that."""
+    del sight, asked
+    if node.hardware is None or node.hardware.gpus is None:
+        return _not_applicable("the inventory declares no GPU")
+    expected = "installed kernels and NVIDIA packages can be read"
+    if facts["gpu_packages"] is None:
+        return unknown(expected, "rpm -qa failed")
+    return Answer(Status.PASS, expected, f"{len(facts['gpu_packages'])} of them")
+
+
 def _gpu_cuda(node: Node, facts: _Facts, sight: Sight, asked: Asked) -> Answer:
     del sight
     if gpu.platform(facts) not in asked.platforms:
@@ -367,6 +378,7 @@ CHECKS: tuple[Check, ...] = (
     Check("secure_boot", "Secure Boot's state is known", Severity.LOW, _secure_boot),
     Check("gpu_supply", "the GPU driver fits the node", Severity.CRITICAL, _gpu_supply),
     Check("gpu_cuda", "the GPU driver runs the image", Severity.CRITICAL, _gpu_cuda),
+    Check("gpu_packages", "the installed GPU unit can be read", Severity.HIGH, _gpu_packages),
     Check("ports", "the service's port is free", Severity.HIGH, _ports),
     Check("lock", "no other run works here", Severity.CRITICAL, _lock),
 )

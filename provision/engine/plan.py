@@ -7,7 +7,7 @@ only the place where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -55,7 +55,9 @@ class Stop:
 class NodePlan:
     """What would change on one node; `looked` counts the tasks that looked at it.
 
-    `lasting` says what of it no restore takes back, and why.
+    `lasting` says what of it no restore takes back, and why; `unit` how its GPU unit changes, for
+    which it is drained first, or why it is to be put back into service; `beside` are kernels and
+    packages of NVIDIA's that are installed and not in the stack lock.
     """
 
     node: str
@@ -64,11 +66,14 @@ class NodePlan:
     stop: Stop | None = None
     restart: tuple[str, ...] = ()
     lasting: tuple[str, ...] = ()
+    unit: str = ""
+    beside: tuple[str, ...] = ()
 
     @property
     def nothing(self) -> bool:
         """Whether everything was looked at and nothing would change."""
-        return self.looked > 0 and self.stop is None and not self.items and not self.restart
+        due = self.items or self.restart or self.unit
+        return self.looked > 0 and self.stop is None and not due
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,22 @@ class Plan:
         return tuple(p.node for p in self.nodes if p.stop is None and not p.nothing)
 
     @property
+    def units(self) -> tuple[str, ...]:
+        """The nodes among them whose GPU unit changes, each to be drained first."""
+        return tuple(p.node for p in self.nodes if p.stop is None and p.unit)
+
+    @property
     def stopped(self) -> tuple[NodePlan, ...]:
         """The nodes on which check mode could not look at everything."""
         return tuple(p for p in self.nodes if p.stop is not None)
+
+    def with_units(self, units: Mapping[str, str], beside: Mapping[str, tuple[str, ...]]) -> Plan:
+        """The plan with what becomes of each node's GPU unit, and what is beside the lock."""
+        nodes = tuple(
+            replace(p, unit=units.get(p.node, ""), beside=beside.get(p.node, ()))
+            for p in self.nodes
+        )
+        return replace(self, nodes=nodes)
 
     def left(self, run: str, state: RunState) -> Plan:
         """What is left of the plan where `run` has done what `state` says."""
@@ -128,7 +146,8 @@ class Plan:
         """Nodes with the same plan together, in the order of each group's first node."""
         found: dict[tuple[Any, ...], list[NodePlan]] = {}
         for plan in self.nodes:
-            like = (plan.items, plan.stop, plan.restart, plan.lasting, plan.nothing)
+            like = (plan.items, plan.stop, plan.restart, plan.lasting, plan.nothing,
+                    plan.unit, plan.beside)  # fmt: skip
             found.setdefault(like, []).append(plan)
         return tuple(Group(tuple(p.node for p in same), same[0]) for same in found.values())
 
@@ -163,6 +182,8 @@ class Plan:
                     "restart": list(p.restart),
                     "items": [item.to_json() for item in p.items],
                     "cannot_be_undone": list(p.lasting),
+                    "gpu_unit": p.unit or None,
+                    "not_in_lock": list(p.beside),
                 }
                 for p in self.nodes
             ],
@@ -252,6 +273,8 @@ def _render_group(group: Group, bold: bool) -> str:
     plan = group.plan
     names = f"{_few(group.nodes)}  ({len(group.nodes)} node{'s' if len(group.nodes) > 1 else ''})"
     lines = [f"\x1b[1m{names}\x1b[0m" if bold else names]
+    if plan.unit:
+        lines.append(f"  {plan.unit}")
     if plan.nothing:
         lines.append(f"  = nothing to change ({plan.looked} tasks looked)")
     phase = None
@@ -265,6 +288,7 @@ def _render_group(group: Group, bold: bool) -> str:
     for reason in plan.restart:
         lines += ["  restart", f"    ~ {reason}"]
     lines += [f"  ! cannot be undone: {note}" for note in plan.lasting]
+    lines += [f"  ! installed, and not in the stack lock: {nevra}" for nevra in plan.beside]
     if plan.stop is not None:
         where = f"{plan.stop.phase}: {plan.stop.task}" if plan.stop.phase else "before it began"
         lines += [f"  ! could not look further than {where}", f"      {plan.stop.message}"]
@@ -299,4 +323,6 @@ def _node_from_json(body: dict[str, Any]) -> NodePlan:
         Stop(stop["phase"], stop["task"], stop["message"]) if stop else None,
         tuple(body.get("restart") or ()),
         tuple(body.get("cannot_be_undone") or ()),
+        str(body.get("gpu_unit") or ""),
+        tuple(body.get("not_in_lock") or ()),
     )

@@ -43,6 +43,15 @@ _WORDS = {
     NOTHING: "nothing to change",
 }
 _ORDER = {FAILED: 0, WORKING: 1, CHANGED: 2, DONE: 3, NOTHING: 4, WAITING: 5}
+_DRAINS = {
+    "drain.due": "being drained",
+    "drain.taken": "drained",
+    "drain.wait": "drained, waits for what still works on it",
+    "gate.end": "checked after its change",
+    "drain.lifted": "back in service",
+    "drain.left": "its drain is not ours to lift",
+}
+"""What a row says while a node's GPU unit changes."""
 STAGES = ("preflight", "plan", "apply", "verify")
 
 
@@ -134,6 +143,9 @@ def _follow_node(node: NodeView, event: Event) -> None:
     elif event.kind in ("restart.due", "restart.end"):
         back = event.kind == "restart.end"
         node.now, node.since = ("back after a restart" if back else "restarting"), event.at
+        node.status = WORKING
+    elif event.kind in _DRAINS:
+        node.now, node.since = _DRAINS[event.kind], event.at
         node.status = WORKING
     elif event.kind == "node.end":
         _node_end(node, str(data.get("status")), str(data.get("message") or ""), phase)
@@ -283,8 +295,15 @@ def _clock(seconds: float) -> str:
 
 def plain(event: Event) -> Iterator[str]:
     """The lines that a log without a terminal gets for one event; most events have none."""
-    data = event.data
     where = f"{event.node}: " if event.node else ""
+    if event.kind in _DRAINS:
+        yield where + _plain_drain(event)
+    else:
+        yield from _plain(event, where)
+
+
+def _plain(event: Event, where: str) -> Iterator[str]:
+    data = event.data
     if event.kind == "run.start":
         word = "resumed" if data.get("resumed") else "started"
         nodes = len(data.get("nodes") or [])
@@ -309,6 +328,12 @@ def plain(event: Event) -> Iterator[str]:
         yield f"{where}{data.get('status')}" + (f": {message}" if message else "")
     elif event.kind == "run.end":
         yield f"ended: {data.get('reason')} (exit code {data.get('exit_code')})"
+
+
+def _plain_drain(event: Event) -> str:
+    data = event.data
+    more = "; ".join(data.get("busy") or data.get("gating") or []) or data.get("why")
+    return _DRAINS[event.kind] + (f": {more}" if more else "")
 
 
 def _worth_a_line(event: Event) -> bool:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from provision.core.events import Event, EventSink, ListSink, Tee
+from provision.core.events import Event, ListSink, Tee
 from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.core.paths import playbook
 from provision.core.problems import HoldfastError, Problem, fail
+from provision.engine import daytwo, waves
 from provision.engine import plan as plans
-from provision.engine import waves
 from provision.engine.apply import (
     Applier,
     Holding,
@@ -34,12 +34,19 @@ from provision.engine.recorder import Recorder
 from provision.engine.restart import Restarter
 from provision.engine.session import Session
 from provision.rack.model import Rack
-from provision.rack.ssh import SshSettings
 from provision.supply.model import StackLock
 from provision.verdict.model import Verdict
 
-Judge = Callable[[Rack, str, Path, SshSettings, EventSink], Verdict]
+Judge = daytwo.Judge
 """Gives the verdict on a rack: rack, run, a folder to work in, ssh settings, events."""
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Who gives the verdict at the end, and who on nodes whose GPU unit changed."""
+
+    judge: Judge
+    gate: Judge | None
 
 
 @dataclass
@@ -73,7 +80,7 @@ def make_plan(session: Session, lock: StackLock) -> Report:
     rack = session.request.rack
     if not _preflight(session, lock, report, budget=0):
         return _ended(session, report.ended(ExitCode.NOT_DONE, "refused"))
-    _plan(session, rack, report)
+    _plan(session, rack, lock, report)
     assert report.plan is not None
     report.problems += _stops(report.plan)
     if report.plan.stopped:
@@ -82,7 +89,11 @@ def make_plan(session: Session, lock: StackLock) -> Report:
 
 
 def up(
-    session: Session, lock: StackLock, judge: Judge, show: Callable[[Plan], None] | None = None
+    session: Session,
+    lock: StackLock,
+    judge: Judge,
+    show: Callable[[Plan], None] | None = None,
+    gate: Judge | None = None,
 ) -> Report:
     """Everything from preflight to the verdict.
 
@@ -91,13 +102,15 @@ def up(
         lock: the rack's stack lock.
         judge: gives the verdict at the end.
         show: is called with the plan before anything is changed.
+        gate: verifies nodes whose GPU unit changed before the next ones begin; `checks.gate` when
+            None.
 
     Raises:
         HoldfastError: ansible did not run at all.
     """
     report = Report(session.record.run, session.folder.path)
     try:
-        return _ended(session, _up(session, lock, judge, show, report))
+        return _ended(session, _up(session, lock, Judges(judge, gate), show, report))
     except KeyboardInterrupt:
         return _interrupted(session, report)
     except HoldfastError as error:
@@ -113,7 +126,7 @@ def up(
 def _up(
     session: Session,
     lock: StackLock,
-    judge: Judge,
+    judges: Judges,
     show: Callable[[Plan], None] | None,
     report: Report,
 ) -> Report:
@@ -123,7 +136,7 @@ def _up(
     budget = rack.waves.failure_budget
     if not _preflight(session, lock, report, budget):
         return report.ended(ExitCode.NOT_DONE, "refused")
-    kept = _take_or_make_plan(session, before, report)
+    kept = _take_or_make_plan(session, lock, before, report)
     assert report.plan is not None
     if show is not None:
         show(report.plan.left(session.record.run, before) if kept else report.plan)
@@ -134,10 +147,10 @@ def _up(
         _note(session, report, stopped.node, NodeResult(False, stop.phase, stop.message))
     if waves.over_budget(_failed(report), budget):
         return report.ended(ExitCode.NOT_DONE, "plan-stopped")
-    if not _apply(session, report, before):
+    if not _apply(session, report, before, judges.gate or daytwo.gate_of(session, lock)):
         return report.ended(ExitCode.NOT_DONE, "failed")
     session.stage("verify")
-    verdict = judge(
+    verdict = judges.judge(
         rack, session.record.run, session.folder.path / "checks", session.shared_ssh, session.sink
     )
     report.verdict = verdict
@@ -176,7 +189,7 @@ def _preflight(session: Session, lock: StackLock, report: Report, budget: int) -
     return ok
 
 
-def _take_or_make_plan(session: Session, before: RunState, report: Report) -> bool:
+def _take_or_make_plan(session: Session, lock: StackLock, before: RunState, report: Report) -> bool:
     """On a resume the plan of the run stands, unless it lacks a node that is there now.
 
     Returns whether it does.
@@ -189,7 +202,7 @@ def _take_or_make_plan(session: Session, before: RunState, report: Report) -> bo
         report.plan = Plan(tuple(p for p in kept.nodes if p.node in wanted))
         return True
     chosen = tuple(node for node in rack.nodes if node.name not in left_out)
-    _plan(session, rack.model_copy(update={"nodes": chosen}), report)
+    _plan(session, rack.model_copy(update={"nodes": chosen}), lock, report)
     return False
 
 
@@ -200,7 +213,7 @@ def _kept_plan(session: Session) -> Plan | None:
         return None
 
 
-def _plan(session: Session, rack: Rack, report: Report) -> None:
+def _plan(session: Session, rack: Rack, lock: StackLock, report: Report) -> None:
     """Run the phases in check mode and keep what they would change.
 
     Raises:
@@ -228,13 +241,15 @@ def _plan(session: Session, rack: Rack, report: Report) -> None:
         )
     due = report.preflight.restarts() if report.preflight and not only else {}
     report.plan = plans.build(names, kept.seen, due)
+    if report.preflight is not None and not only:
+        report.plan = daytwo.with_units(report.plan, rack, lock, report.preflight)
     text = json.dumps(report.plan.to_json(), indent=1, ensure_ascii=False)
     write_whole(session.folder.plan, text + "\n", mode=0o600)
     status = "stopped" if report.plan.stopped else "ok"
     session.stage("plan", status, counts=report.plan.counts())
 
 
-def _apply(session: Session, report: Report, before: RunState) -> bool:
+def _apply(session: Session, report: Report, before: RunState, gate: Judge) -> bool:
     """Apply the plan wave by wave; whether the failure budget held."""
     assert report.plan is not None
     rack = session.request.rack
@@ -250,16 +265,20 @@ def _apply(session: Session, report: Report, before: RunState) -> bool:
     for name in sorted(here - set(changing) - set(report.results)):
         _note(session, report, name, NodeResult(True, None, "nothing to change"))
     session.stage("apply")
-    for wave in waves.split(changing, rack.waves.sizes):
+    declared = rack.waves
+    for wave in waves.ordered(changing, report.plan.units, declared.sizes, declared.unit_sizes):
         todo = _todo(wave.nodes, applier.wanted, before)
         for node in wave.nodes:
             if node not in todo:
                 _note(session, report, node, NodeResult(True, None, "finished before"))
         if not todo:
             continue
-        data = {"wave": wave.number, "nodes": list(todo)}
+        data = {"wave": wave.number, "nodes": list(todo), "unit": wave.unit}
         session.sink.emit(Event("wave.start", data=data, durable=True))
-        results = applier.wave(todo)
+        if wave.unit:
+            results = daytwo.unit_wave(session, applier, gate, wave.number).run(todo)
+        else:
+            results = applier.wave(todo)
         _settle(session, report, results)
         _unlock_failed(session, applier, results)
         session.sink.emit(Event("wave.end", data={"wave": wave.number, "failed": _failed(report)}))

@@ -19,6 +19,7 @@ from provision.rack import formats
 from provision.rack.model import (
     Adoption,
     Audit,
+    Drain,
     Firewall,
     Gpu,
     Hardware,
@@ -224,6 +225,14 @@ VARIABLES: tuple[Variable, ...] = (
         "The audit that looks at the node again and again, and that `holdfast verify` asks.",
         "{every_minutes: 10, limits: {host.space.used: 95}}",
         "every five minutes on nodes that declare GPUs, else none",
+    ),
+    Variable(
+        "drain",
+        "node",
+        Drain,
+        "How a node with GPUs is emptied before its kernel and driver change.",
+        "{by: slurm, deadline_minutes: 120}",
+        "nothing drains: a process on a GPU refuses the change",
     ),
     Variable(
         "host_keys",

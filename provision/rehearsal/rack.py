@@ -29,6 +29,7 @@ from provision.rehearsal.cache import remove_tree
 from provision.rehearsal.choice import choose
 from provision.rehearsal.gpu import faults, models, onnode, packages
 from provision.rehearsal.gpu.models import NodeModel
+from provision.rehearsal.gpu.packages import Other
 from provision.rehearsal.inventory import write_inventory
 from provision.rehearsal.limits import make_room
 from provision.rehearsal.node import Node
@@ -126,6 +127,7 @@ def build(
     kind: str = "container",
     profile: str = "none",
     gpus: str | None = None,
+    units: Sequence[Other] = (),
 ) -> Rehearsal:
     """Build a rack of `count` nodes and start it. This process owns it until it is taken down.
 
@@ -139,6 +141,7 @@ def build(
         kind: ``container``, or ``vm`` for virtual machines with a kernel of their own.
         profile: the security profile that the inventory asks for.
         gpus: the model of the nodes' simulated GPUs, of `provision.rehearsal.gpu.models`.
+        units: other GPU units that its repository has too, each with a stack lock of its own.
 
     Raises:
         HoldfastError: no privilege, a tool is missing, a build step failed, a node did not start.
@@ -163,7 +166,7 @@ def build(
         events.emit(Event("rehearsal.machine", data={"says": chosen.says, "why": chosen.why}))
     made = artefacts(recipe, choice, tree, events)
     if gpu_model is not None:
-        made = packages.with_gpus(made, gpu_model, choice, tree, events)
+        made = packages.with_gpus(made, gpu_model, choice, tree, events, *units)
     name = f"hf-{secrets.token_hex(3)}"
     folder = racks_home() / name
     nodes = [Node(f"n{i}", i, folder / "nodes" / f"n{i}", name, kind) for i in range(1, count + 1)]
@@ -178,7 +181,7 @@ def build(
         if kind == "vm" and choice.base == "compat":
             waived = {**waived, **machine.WAIVED.get(profile, {})}
         lacks = machine.lacks(choice.base) if kind == "vm" else {}
-        _start(rack, events, profile, waived, lacks=lacks, gpus=gpu_model)
+        _start(rack, events, profile, waived, lacks=lacks, gpus=gpu_model, units=units)
     except BaseException:
         rack.take_down()
         raise
@@ -193,11 +196,13 @@ def _start(
     *,
     lacks: Mapping[str, str],
     gpus: NodeModel | None,
+    units: Sequence[Other],
 ) -> None:
     make_secrets(rack.folder / "secrets", rack.nodes)
     login = rack.folder / "secrets/login"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "rehearsal", "-f", login])
-    shutil.copyfile(rack.artefacts / "stack.lock.json", rack.folder / "stack.lock.json")
+    for lock in rack.artefacts.glob("stack.lock*.json"):
+        shutil.copyfile(lock, rack.folder / lock.name)
     network.create(rack.name)
     rack.start_origin()
     peers = {"controller": network.CONTROLLER, **{one.name: one.address for one in rack.nodes}}
@@ -206,7 +211,9 @@ def _start(
         made.create(one, rack.base, peers, login.with_suffix(".pub").read_text())
         if gpus is not None:
             seen = models.fresh(gpus, f"{rack.name}/{one.name}")
-            onnode.prepare(one.folder, node.machine_id(one), seen)
+            kinds = [gpus, *(models.with_driver(gpus, unit.version) for unit in units)]
+            drivers = [kind.driver for kind in kinds] if units else []
+            onnode.prepare(one.folder, node.machine_id(one), seen, drivers)
     slow = rack.kind == "vm" and machine.accelerator(rack.base).emulated
     write_inventory(
         rack.inventory, rack.name, rack.nodes, rack.kind,

@@ -36,6 +36,9 @@ FACTS: dict[str, Any] = {
     "virtualization": "none",
     "locks": None,
     "reboot_required": [],
+    "gpu_packages": [],
+    "gpu_loaded": "",
+    "drained": None,
 }
 
 

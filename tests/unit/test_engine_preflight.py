@@ -138,7 +138,8 @@ def test_secure_boot_must_be_known_but_may_be_anything():
 def test_what_is_not_declared_does_not_apply():
     findings = judged({"pci_gpus": [], "nics": []}, hardware=None, inference=None)
     na = {name for name, f in findings.items() if f.status is Status.NOT_APPLICABLE}
-    assert na == {"memory", "cores", "gpus", "nics", "gpu_supply", "gpu_cuda", "ports"}
+    gpus = {"gpus", "gpu_supply", "gpu_cuda", "gpu_packages"}
+    assert na == {"memory", "cores", *gpus, "nics", "ports"}
 
 
 def test_our_own_service_and_our_own_lock_are_no_obstacle():

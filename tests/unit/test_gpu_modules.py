@@ -10,6 +10,10 @@ import sys
 import pytest
 from ansible.module_utils import basic
 
+from provision.core.events import NullSink
+from provision.rehearsal.choice import Choice
+from provision.rehearsal.gpu import models
+from provision.rehearsal.gpu.packages import Other, _Maker
 from tests.unit.roles_support import calls, fake_command, plugin, run_module
 
 pytestmark = pytest.mark.slow
@@ -61,6 +65,9 @@ def put(root, path, text=""):
 def modinfo(version=DRIVER, signer=SIGNER):
     signed = f"\\nsigner:         {signer}" if signer else ""
     return f'printf "filename:       /lib/x.ko\\nversion:        {version}{signed}\\n"'
+
+
+RUNNING = os.uname().release
 
 
 class TestGpuModule:
@@ -140,6 +147,28 @@ class TestGpuModule:
         assert f"no key of this machine is that of {SIGNER}" in done["msg"]
         put(node, "/sys/firmware/efi/efivars/SecureBoot-1", b"\x06\0\0\0\x00")
         assert not self.run(node).get("failed")
+
+    @pytest.mark.slow
+    def test_a_module_that_is_really_signed_by_another_is_refused(self, node, commands, tmp_path):
+        """A module of the rehearsal's, signed as the kernel's sign-file does, read by modinfo."""
+        made = _Maker(
+            tmp_path, models.load("h100-sxm"), Choice("compat", "10", ""), tmp_path, NullSink(),
+            Other(DRIVER, "1.0", signer="Somebody else"),
+        )  # fmt: skip
+        work = tmp_path / "work"
+        work.mkdir()
+        module = tmp_path / "nvidia.ko"
+        module.write_bytes(
+            made._modules(work, KERNEL)[f"/usr/lib/modules/{KERNEL}/extra/nvidia.ko"]
+        )
+        fake_command(commands, "modinfo", f"exec /usr/sbin/modinfo {module}")
+        assert f"is signed by Somebody else instead of {SIGNER}" in self.run(node)["msg"]
+        said = self.run(node, signer="")["msg"]
+        assert "no key of this machine is that of Somebody else" in said
+        put(
+            node, "/proc/keys", "0a1b I 1 perm 1f 0 0 asymmetri Somebody else: 3f: X509.rsa 8f []\n"
+        )
+        assert not self.run(node, signer="").get("failed")
 
     def test_keys_that_cannot_be_seen_are_no_trust(self, node):
         put(node, "/proc/keys", "")
@@ -223,17 +252,62 @@ class TestVersionlock:
 
 
 class TestBootKernel:
+    @pytest.fixture(autouse=True)
+    def bootable(self, tmp_path):
+        """A node whose kernels can both be started."""
+        self.root = tmp_path / "tree"
+        for kernel in (KERNEL, RUNNING):
+            put(self.root, f"/boot/vmlinuz-{kernel}", "x")
+            put(self.root, f"/boot/initramfs-{kernel}.img", "x")
+
     @staticmethod
-    def grubby(commands, kernel, arguments):
+    def grubby(commands, kernel, arguments, entries=(KERNEL, RUNNING)):
+        listed = "\n".join(
+            f"""echo 'kernel="/boot/vmlinuz-{one}"'; echo 'args="ro {arguments}"'"""
+            for one in entries
+        )
         script = f"""case $1 in
             --default-kernel) echo /boot/vmlinuz-{kernel};;
-            --info=ALL) echo 'kernel="/boot/vmlinuz-a"'; echo 'args="ro {arguments}"';;
+            --info=ALL) {listed}
+                ;;
         esac"""
         fake_command(commands, "grubby", script)
 
     def run(self, *, check=False, **more):
-        given = {"kernel": KERNEL, "blacklist": ["nouveau"], **more}
+        given = {"kernel": KERNEL, "blacklist": ["nouveau"], "root": str(self.root), **more}
         return run_module("boot_kernel", given, check=check)
+
+    def test_the_kernel_that_runs_is_the_way_back_and_is_named(self, commands):
+        self.grubby(commands, KERNEL, "x")
+        assert self.run()["fallback"] == RUNNING
+        assert self.run(kernel=RUNNING)["fallback"] == ""
+
+    @pytest.mark.parametrize(
+        ("path", "which"),
+        [("vmlinuz-{0}", KERNEL), ("initramfs-{0}.img", KERNEL), ("vmlinuz-{0}", RUNNING),
+         ("initramfs-{0}.img", RUNNING)],
+    )  # fmt: skip
+    def test_a_kernel_that_cannot_be_started_is_refused_before_a_restart(
+        self, commands, path, which
+    ):
+        self.grubby(commands, KERNEL, "x")
+        place = f"/boot/{path.format(which)}"
+        put(self.root, place)
+        found = self.run()
+        assert found["failed"]
+        assert f"{place} is missing or empty" in found["msg"]
+
+    @pytest.mark.parametrize("left", [KERNEL, RUNNING])
+    def test_a_kernel_without_an_entry_is_refused(self, commands, left):
+        self.grubby(commands, KERNEL, "x", entries=(left,))
+        gone = RUNNING if left == KERNEL else KERNEL
+        found = self.run()
+        assert found["failed"]
+        assert f"kernel {gone} has no boot entry" in found["msg"]
+
+    def test_a_plan_does_not_ask_it_of_a_kernel_that_is_about_to_come(self, commands):
+        self.grubby(commands, RUNNING, "x", entries=(RUNNING,))
+        assert not self.run(check=True, pending=True).get("failed")
 
     def test_the_kernel_with_the_module_starts_next_and_nouveau_stays_off(self, commands):
         self.grubby(commands, OTHER, "rd.driver.blacklist=nova_core")

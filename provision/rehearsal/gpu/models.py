@@ -34,6 +34,7 @@ from provision.rehearsal.gpu.state import (
     State,
     Switch,
 )
+from provision.supply.gpu.cuda import TOOLKITS, numbers
 
 FOLDER = Path(__file__).with_name("models")
 
@@ -190,6 +191,46 @@ def fresh(model: NodeModel, seed: str = "") -> State:
         switches=_switches(model),
         peers=model.peers,
     )
+
+
+def with_driver(model: NodeModel, version: str) -> NodeModel:
+    """The model with another version of its driver, and what that brings.
+
+    Raises:
+        ValueError: it is not a driver's version.
+    """
+    known = [name for name, came in TOOLKITS.items() if numbers(came) <= numbers(version)]
+    major, minor = (int(part) for part in known[-1].split("."))
+    driver = model.driver.model_copy(
+        update={
+            "version": version,
+            "nvml": f"{major}.{version}",
+            "cuda": 1000 * major + 10 * minor,
+            "branch": f"r{version.partition('.')[0]}_00",
+        }
+    )
+    firmware = model.gpu.firmware.model_copy(update={"gsp": version})
+    gpu = model.gpu.model_copy(update={"firmware": firmware})
+    return model.model_copy(update={"driver": driver, "gpu": gpu})
+
+
+def driven(shown: State, first: DriverKind, other: DriverKind) -> State:
+    """A state with another driver than its first; what was changed in it since stays changed."""
+    module = shown.module
+    if module.version == first.version:
+        module = module.model_copy(update={"version": other.version, "open": other.open})
+    driver = shown.driver.model_copy(
+        update={"cuda": other.cuda, "branch": other.branch, "root_only": other.root_only}
+    )
+    gpus = tuple(_with_firmware(gpu, first.version, other.version) for gpu in shown.gpus)
+    return shown.model_copy(update={"module": module, "driver": driver, "gpus": gpus})
+
+
+def _with_firmware(gpu: Gpu, before: str, after: str) -> Gpu:
+    if gpu.firmware.gsp != before:
+        return gpu
+    firmware = gpu.firmware.model_copy(update={"gsp": after})
+    return gpu.model_copy(update={"firmware": firmware})
 
 
 def _gpu(model: NodeModel, index: int, seed: str) -> Gpu:

@@ -7,13 +7,15 @@ mounts /sys and /proc itself, after whatever it was asked to mount there from ou
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from provision.core.files import write_whole
-from provision.rehearsal.gpu import journal, state, tree
+from provision.rehearsal.gpu import journal, models, state, tree
+from provision.rehearsal.gpu.models import DriverKind
 from provision.rehearsal.gpu.state import State
 
 PLACE = Path(state.PLACE).parent
@@ -33,8 +35,17 @@ mount -o remount,bind,ro,nodev,nosuid,noexec "$from"
 # A kernel loads the module of the GPUs that it finds when it starts, if there is one.
 once=/run/{UNIT}
 if [ ! -e "$once" ]; then
+    module=$(ls -t /usr/lib/modules/*/extra/nvidia.ko 2>/dev/null | head -n 1)
+    if [ -n "$module" ]; then
+        # What follows is that driver's, where the rack has more than one.
+        version=$(modinfo -F version "$module")
+        if [ -d "$from/drivers/$version" ]; then
+            mount --bind "$from/drivers/$version" "$from"
+            mount -o remount,bind,ro,nodev,nosuid,noexec "$from"
+        fi
+    fi
     mount --bind "$from/pci" /sys/bus/pci/devices
-    if ls /usr/lib/modules/*/extra/nvidia.ko >/dev/null 2>&1; then
+    if [ -n "$module" ]; then
         mount --bind "$from/driver" /proc/driver
         mount --bind "$from/module" /sys/module
         echo loaded >"$once"
@@ -96,13 +107,17 @@ def folder_of(node: Path) -> Path:
     return node / "gpus"
 
 
-def prepare(node: Path, machine: uuid.UUID, shown: State) -> None:
+def prepare(
+    node: Path, machine: uuid.UUID, shown: State, drivers: Sequence[DriverKind] = ()
+) -> None:
     """Give a node that does not run yet its GPUs.
 
     Args:
         node: the node's own folder, with its layer `upper`.
         machine: the node's machine id.
         shown: the state to begin with.
+        drivers: the driver that it is of, and others that its packages may bring; the module that
+            is there when the node starts says which one it is.
     """
     upper = node / "upper"
     units = upper / "etc/systemd/system"
@@ -119,6 +134,11 @@ def prepare(node: Path, machine: uuid.UUID, shown: State) -> None:
         wants = units / f"sysinit.target.wants/{UNIT}.{unit}"
         wants.parent.mkdir(parents=True, exist_ok=True)
         wants.symlink_to(f"/etc/systemd/system/{UNIT}.{unit}")
+    for driver in drivers[1:]:
+        (folder_of(node) / "drivers" / driver.version).mkdir(parents=True)
+    if len(drivers) > 1:
+        kept = json.dumps([one.model_dump(mode="json") for one in drivers])
+        write_whole(folder_of(node) / "drivers.json", kept)
     show(node, machine, None, shown)
 
 
@@ -140,12 +160,30 @@ def show(node: Path, machine: uuid.UUID, boot: uuid.UUID | None, shown: State) -
         boot: its boot id, None while it does not run.
         shown: the state.
     """
-    folder = folder_of(node)
-    (folder / "journal").mkdir(parents=True, exist_ok=True)
-    tree.lay(shown, folder)
     if boot is not None:
         log = (line.model_copy(update={"boot": line.boot or boot.hex}) for line in shown.log)
         shown = shown.model_copy(update={"log": tuple(log)})
+    folder = folder_of(node)
+    first, *others = _drivers(folder) or [None]
+    for other in others:
+        assert first is not None
+        assert other is not None
+        _lay(folder / "drivers" / other.version, machine, models.driven(shown, first, other))
+    _lay(folder, machine, shown)
+
+
+def _drivers(folder: Path) -> list[DriverKind]:
+    """The drivers that a node may have; none where it has only the one of its model."""
+    path = folder / "drivers.json"
+    if not path.exists():
+        return []
+    return [DriverKind.model_validate(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _lay(folder: Path, machine: uuid.UUID, shown: State) -> None:
+    """Everything that a node sees of a state, into one folder."""
+    (folder / "journal").mkdir(parents=True, exist_ok=True)
+    tree.lay(shown, folder)
     write_whole(folder / "journal/kernel.journal", journal.render(machine, kernel_lines(shown)))
     state.write(folder / "state.json", shown)
     write_whole(folder / "shown", f"{time.time_ns()}\n")

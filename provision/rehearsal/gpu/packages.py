@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from provision.rehearsal import repodata, repository, rpms
 from provision.rehearsal.cache import digest_of, made_once, remove_tree, source_of
 from provision.rehearsal.choice import Choice
 from provision.rehearsal.gpu import build
-from provision.rehearsal.gpu.models import NodeModel
+from provision.rehearsal.gpu.models import NodeModel, with_driver
 from provision.rehearsal.shell import run
 
 FILES = Path(__file__).with_name("files")
@@ -40,6 +41,33 @@ INFO(name_, "name={name}");
 INFO(needs, "depends={depends}");
 """
 
+_NO_MODULES: dict[str, str | bytes | Path] = {
+    "/usr/share/doc/kmod-nvidia-open/README": "A simulation of modules that were not built.\n"
+}
+_SWALLOWED = 'echo "Error! Bad return status for module build on kernel (simulated)" >&2 || :'
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another GPU unit beside the model's own: a lock of its own, `stack.lock.VERSION.json`.
+
+    `toolkit` is the version of its container toolkit, which no other unit has; `kernel` the release
+    of a kernel of its own, beside the one that nodes have; without one the modules are for that
+    one. `signer` is whom its modules say that they are signed by, whatever the lock says;
+    `swallowed` packages no modules, as when DKMS failed and its package ended well.
+    """
+
+    version: str
+    toolkit: str
+    kernel: str = ""
+    signer: str = SIGNER
+    swallowed: bool = False
+
+    @property
+    def lock(self) -> str:
+        """The name of its stack lock's file."""
+        return f"stack.lock.{self.version}.json"
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -56,10 +84,16 @@ class _Plan:
     links: dict[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     post: str = ""
+    provides: tuple[str, ...] = ()
 
 
 def with_gpus(
-    made: Path, model: NodeModel, choice: Choice, node_base: Path, events: EventSink
+    made: Path,
+    model: NodeModel,
+    choice: Choice,
+    node_base: Path,
+    events: EventSink,
+    *others: Other,
 ) -> Path:
     """The artefacts of a rehearsal with the packages and the lock's unit for simulated GPUs added.
 
@@ -69,6 +103,7 @@ def with_gpus(
         choice: what nodes are made of.
         node_base: the folder of the node base.
         events: is told when there is something to build.
+        others: further units, for racks on which the unit changes.
 
     Raises:
         HoldfastError: a tool is missing or failed.
@@ -76,10 +111,11 @@ def with_gpus(
     parts = [made.name.encode(), model.model_dump_json().encode(), Path(__file__).read_bytes()]
     parts += [path.read_bytes() for path in sorted((*FILES.iterdir(), *build.SOURCES.iterdir()))]
     parts += source_of(build, rpms, repodata)
+    parts += [repr(other).encode() for other in others]
     return made_once(
-        f"artefacts-{choice.base}{choice.release}-{model.id}",
+        f"artefacts-{choice.base}{choice.release}-{model.id}{'-units' if others else ''}",
         digest_of(parts),
-        lambda part: _Maker(made, model, choice, node_base, events).make(part),
+        lambda part: _Maker(made, model, choice, node_base, events).make(part, others),
         events,
         says="building and signing the simulated GPU driver",
     )
@@ -92,8 +128,9 @@ class _Maker:
     choice: Choice
     node_base: Path
     events: EventSink
+    other: Other | None = None
 
-    def make(self, part: Path) -> None:
+    def make(self, part: Path, others: Sequence[Other]) -> None:
         """Fill `part` with what is there already, and with the GPUs' packages."""
         shutil.copytree(
             self.made, part, copy_function=_linked, symlinks=True, dirs_exist_ok=True,
@@ -105,15 +142,41 @@ class _Maker:
         remove_tree(folder / "repodata")
         # Hard links lead to the files that stay as they are.
         (part / "stack.lock.json").unlink()
-        lock = json.loads((self.made / "stack.lock.json").read_text(encoding="utf-8"))
+        makers = [self, *(self._of(other) for other in others)]
         with repodata.short_way(part / "private") as private:
-            entries = self._build(folder, private, lock)
+            locks = [makers[0].lock(folder, private)]
+            locks += [maker.lock(folder, private, locks[0]) for maker in makers[1:]]
             repodata.index(folder, private)
+        for maker, lock in zip(makers, locks, strict=True):
+            name = maker.other.lock if maker.other else "stack.lock.json"
+            text = json.dumps(lock, indent=1, ensure_ascii=False)
+            write_whole(part / name, f"{text}\n")
+
+    def _of(self, other: Other) -> _Maker:
+        return replace(self, model=with_driver(self.model, other.version), other=other)
+
+    def lock(
+        self, folder: Path, private: Path, first: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Build this unit's packages into `folder`; the lock that names them.
+
+        `first` is the lock of the model's own unit, whose kernel one without its own shares: built
+        again it would be another file under the same name.
+        """
+        lock: dict[str, Any] = json.loads(
+            (self.made / "stack.lock.json").read_text(encoding="utf-8")
+        )
+        if first is not None and self.other is not None and not self.other.kernel:
+            there = {row["name"] for row in lock["rpms"]}
+            shared = [row for row in first["rpms"] if row["name"] == "kernel-core"]
+            lock["rpms"] += [row for row in shared if row["name"] not in there]
+        entries = self._build(folder, private, lock)
         lock["schema"] = "holdfast.stack/2"
+        if self.other is not None:
+            lock["name"] = f"{lock['name']}-{self.other.version}"
         lock["rpms"] += [row for row, _ in entries]
         lock["gpu"] = [self._unit(lock["rpms"], entries)]
-        text = json.dumps(lock, indent=1, ensure_ascii=False)
-        write_whole(part / "stack.lock.json", f"{text}\n")
+        return lock
 
     def _build(
         self, folder: Path, private: Path, lock: dict[str, Any]
@@ -143,6 +206,11 @@ class _Maker:
         built = build.build(driver, lacks=self.model.driver.lacks, events=self.events)
         version, library = f"3:{driver}-1", "/usr/lib64"
         name, release = self._kernel(work)
+        own = self.other.kernel if self.other else ""
+        toolkit = self.other.toolkit if self.other else TOOLKIT
+        if own:
+            release, present = own, present - {name}
+        swallowed = self.other is not None and self.other.swallowed
         plans = [
             _Plan("libnvidia-ml", version, "Simulation of the GPU management library",
                   "userspace",
@@ -164,9 +232,10 @@ class _Maker:
                    "/usr/lib/dracut/dracut.conf.d/99-nvidia.conf":
                    'omit_drivers+=" nvidia nvidia-drm nvidia-modeset nvidia-uvm "\n'}),
             _Plan("kmod-nvidia-open", version, f"Simulation of GPU modules for {release}",
-                  "module", self._modules(work, release), requires=("nvidia-kmod-common",),
-                  post=f"depmod {release} >/dev/null 2>&1 || :"),
-            _Plan("nvidia-container-toolkit", f"{TOOLKIT}-1",
+                  "module", _NO_MODULES if swallowed else self._modules(work, release),
+                  requires=("nvidia-kmod-common",),
+                  post=_SWALLOWED if swallowed else f"depmod {release} >/dev/null 2>&1 || :"),
+            _Plan("nvidia-container-toolkit", f"{toolkit}-1",
                   "Simulation of the tool that describes GPUs to container runtimes",
                   "toolkit",
                   {"/usr/bin/nvidia-ctk": (FILES / "nvidia-ctk").read_text(),
@@ -185,7 +254,7 @@ class _Maker:
                 _Plan(name, release.removesuffix(f".hfr{self.choice.release}.{os.uname().machine}"),
                       "The kernel for which simulated modules are made", "kernel",
                       {f"/usr/lib/modules/{release}/modules.{kind}": "" for kind in
-                       ("order", "builtin")})
+                       ("order", "builtin")}, provides=("installonlypkg(kernel)",))
             )  # fmt: skip
         return plans
 
@@ -208,8 +277,9 @@ class _Maker:
     def _modules(self, work: Path, kernel: str) -> dict[str, str | bytes | Path]:
         """The modules, each signed as the kernel's own sign-file does."""
         key, certificate = work / "key.pem", work / "cert.pem"
+        signer = self.other.signer if self.other else SIGNER
         run(["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key,
-             "-subj", f"/CN={SIGNER}", "-days", "36500", "-out", certificate])  # fmt: skip
+             "-subj", f"/CN={signer}", "-days", "36500", "-out", certificate])  # fmt: skip
         found: dict[str, str | bytes | Path] = {}
         for name in MODULES:
             source, made, signature = (work / f"{name}.{end}" for end in ("c", "ko", "p7s"))
@@ -233,6 +303,7 @@ class _Maker:
     def _unit(
         self, listed: list[dict[str, Any]], entries: list[tuple[dict[str, Any], str]]
     ) -> dict[str, Any]:
+        # The last of a name is this unit's own.
         nevra = {row["name"]: _nevra(row) for row in listed}
         userspace = [nevra[row["name"]] for row, part in entries if part == "userspace"]
         return {
@@ -290,6 +361,7 @@ def _laid_out(plan: _Plan, root: Path) -> rpms.Package:
         licence="Apache-2.0",
         paths=(*plan.files, *plan.links),
         requires=plan.requires,
+        provides=plan.provides,
         post=plan.post,
     )
 

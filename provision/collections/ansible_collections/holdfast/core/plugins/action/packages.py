@@ -11,7 +11,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.holdfast.core.plugins.module_utils.rpm import nevra
 
-_OPTIONS = frozenset({"packages", "absent", "locked"})
+_OPTIONS = frozenset({"packages", "absent", "locked", "older"})
 
 
 class ActionModule(ActionBase):
@@ -54,7 +54,8 @@ class ActionModule(ActionBase):
                 return explained(found, "dnf cannot remove " + ", ".join(seen["unwanted"]))
         if not seen["missing"]:
             return None
-        arguments = {"packages": seen["missing"], "locked": self._task.args.get("locked") or []}
+        arguments = {k: self._task.args.get(k) or [] for k in ("locked", "older")}
+        arguments["packages"] = seen["missing"]
         found = self._call("holdfast.core.rpm_transaction", arguments, task_vars)
         if found.get("failed"):
             return found
@@ -85,6 +86,10 @@ class ActionModule(ActionBase):
             "install_weak_deps": False,
             "allow_downgrade": True,
             "autoremove": False,
+            # It keeps everybody else from moving what is locked, and would keep us from moving it
+            # to where the stack lock is now. What we install is held against that lock, package by
+            # package, before it comes here.
+            "disable_plugin": ["versionlock"],
             "lock_timeout": 120,
         }
         return self._call("ansible.legacy.dnf", arguments, task_vars)

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.core.plugins.module_utils import probe
 from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome, run
 
 DOCUMENTATION = r"""
@@ -16,6 +18,8 @@ version_added: 0.2.0
 description:
   - Makes a kernel the one that starts next, and blacklists drivers on the command line of every
     installed kernel, so that they are not loaded from the initramfs either.
+  - The kernel that runs is the way back. Fails, before anybody restarts, where it or the one that
+    starts next lacks its entry, its image or its initramfs.
 options:
   kernel:
     description: Release of the kernel that starts next.
@@ -30,6 +34,10 @@ options:
     description: In check mode the kernel may be about to be installed.
     type: bool
     default: false
+  root:
+    description: A folder to look below instead of C(/), for tests.
+    type: path
+    default: /
 author:
   - Holdfast contributors
 attributes:
@@ -57,14 +65,20 @@ default:
   description: The kernel that started next before.
   returned: success
   type: str
+fallback:
+  description: Release of the kernel that runs and can be started again; empty when it is the same.
+  returned: success
+  type: str
 """
 
 ARGUMENTS = {
     "kernel": {"type": "str", "required": True},
     "blacklist": {"type": "list", "elements": "str", "default": []},
     "pending": {"type": "bool", "default": False},
+    **probe.ARGUMENTS,
 }
 KEYS = ("rd.driver.blacklist", "modprobe.blacklist")
+FILES = ("boot/vmlinuz-{0}", "boot/initramfs-{0}.img")
 _ARGS = re.compile(r'^args="(.*)"$', re.MULTILINE)
 
 
@@ -96,6 +110,19 @@ def _drivers(words: list[str], key: str) -> list[str]:
     return [driver for value in values for driver in value.split(",") if driver]
 
 
+def unbootable(root: str, kernel: str, info: str) -> list[str]:
+    """What a kernel lacks that it is to be started from; `info` is what grubby says of all."""
+    found = []
+    for path in (name.format(kernel) for name in FILES):
+        place = os.path.join(root, path)
+        if not (os.path.isfile(place) and os.path.getsize(place)):
+            found.append("/{0} is missing or empty".format(path))
+    entries = re.findall(r'^kernel="?([^"\n]+)"?$', info, re.MULTILINE)
+    if not any(entry.endswith("/vmlinuz-" + kernel) for entry in entries):
+        found.append("kernel {0} has no boot entry".format(kernel))
+    return found
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
@@ -112,7 +139,18 @@ def main() -> None:
         outcome.add("set kernel argument {0}".format(argument))
         if not module.check_mode:
             grubby(outcome, "--update-kernel=ALL", "--args=" + argument)
-    outcome.exit(default=default)
+    running = os.uname().release
+    if not (module.check_mode and params["pending"]):
+        info = grubby(outcome, "--info=ALL")
+        both = dict.fromkeys([params["kernel"], running])
+        wrong = [line for one in both for line in unbootable(params["root"], one, info)]
+        if wrong:
+            outcome.fail(
+                "; ".join(wrong),
+                "install that kernel's package again (dnf reinstall kernel-core), and do not "
+                "restart this node before: the kernel that runs is its way back",
+            )
+    outcome.exit(default=default, fallback="" if running == params["kernel"] else running)
 
 
 if __name__ == "__main__":

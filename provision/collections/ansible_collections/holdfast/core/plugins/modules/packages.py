@@ -30,6 +30,13 @@ options:
     type: list
     elements: dict
     default: []
+  older:
+    description:
+      - Packages that may become older without being asked for, such as those of the same unit.
+        What is asked for may always.
+    type: list
+    elements: dict
+    default: []
 author:
   - Holdfast contributors
 attributes:

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.core.plugins.module_utils import probe
+from ansible_collections.holdfast.core.plugins.module_utils import gpumodule, gpustack, probe
 from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome, run
 
 DOCUMENTATION = r"""
@@ -26,6 +26,10 @@ options:
     type: list
     elements: path
     default: [/, /var, /var/lib/containers, /srv]
+  gpus:
+    description: Whether GPUs are declared, so that kernels and NVIDIA's packages are read.
+    type: bool
+    default: false
 author:
   - Holdfast contributors
 extends_documentation_fragment:
@@ -120,6 +124,18 @@ holdfast_preflight:
       description: Why the node asks for a restart.
       type: list
       elements: str
+    gpu_packages:
+      description:
+        - Installed kernels and packages of NVIDIA's, by NEVRA.
+        - null where they were not asked for or cannot be read.
+      type: list
+      elements: str
+    gpu_loaded:
+      description: The version of the GPU driver that is loaded; empty when none is.
+      type: str
+    drained:
+      description: What a run wrote that drained the node and did not put it back, or null.
+      type: dict
 """
 
 ARGUMENTS = {
@@ -128,6 +144,7 @@ ARGUMENTS = {
         "elements": "path",
         "default": ["/", "/var", "/var/lib/containers", "/srv"],
     },
+    "gpus": {"type": "bool", "default": False},
     **probe.ARGUMENTS,
 }
 
@@ -176,7 +193,15 @@ def facts(root: str, paths: list[str]) -> dict[str, Any]:
         "become_ok": os.geteuid() == 0,
         "locks": probe.node_lock(root),
         "reboot_required": probe.notes(root),
+        "gpu_loaded": gpumodule.loaded(root),
+        "drained": gpustack.drained(root),
     }
+
+
+def gpu_packages(outcome: Outcome) -> list[str] | None:
+    """Installed kernels and packages of NVIDIA's; None when the rpm database cannot be read."""
+    code, out, err = run(outcome.module, ["rpm", "-qa", "--qf", gpustack.QUERY])
+    return None if code != 0 or "error:" in err else gpustack.parse(out)
 
 
 def main() -> None:
@@ -185,6 +210,7 @@ def main() -> None:
     outcome = Outcome(module)
     seen = facts(module.params["root"], module.params["paths"])
     seen["virtualization"] = virtualization(outcome)
+    seen["gpu_packages"] = gpu_packages(outcome) if module.params["gpus"] else None
     outcome.exit(holdfast_preflight=seen)
 
 

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.rpm import nevra
 try:
     import dnf
     import dnf.exceptions
+    import dnf.transaction
 except ImportError:
     dnf = None
 
@@ -33,6 +34,8 @@ description:
     digest in the signed repository metadata differs from the lock's or is no SHA-256 are each an
     error, before anything has changed. dnf itself then holds what it downloads against that
     metadata.
+  - Only packages that are asked for, and those of O(older), may become older. Another one that
+    would come along and become older is an error, too.
 options:
   packages:
     description: Packages to install, by NEVRA.
@@ -43,6 +46,11 @@ options:
     description:
       - Every package that the stack lock allows, with its C(sha256). Empty leaves dependencies
         unchecked.
+    type: list
+    elements: dict
+    default: []
+  older:
+    description: Packages that may become older without being asked for, by NEVRA.
     type: list
     elements: dict
     default: []
@@ -84,6 +92,7 @@ missing:
 ARGUMENTS = {
     "packages": {"type": "list", "elements": "dict", "required": True},
     "locked": {"type": "list", "elements": "dict", "default": []},
+    "older": {"type": "list", "elements": "dict", "default": []},
 }
 _INTERPRETERS = ["/usr/libexec/platform-python", "/usr/bin/python3"]
 
@@ -115,10 +124,31 @@ def judge(found: list[tuple[str, str, str]], locked: dict[str, str]) -> list[str
     return wrong
 
 
+def older(found: list[tuple[str, str]], allowed: list[str]) -> list[str]:
+    """Packages (before, after) that would become older and are not allowed to."""
+    return [
+        "{0} would become the older {1}".format(before, after)
+        for before, after in found
+        if after not in allowed
+    ]
+
+
 def digest_of(package: Any) -> str:
     """The package's SHA-256 in the repository's metadata; empty where that has another kind."""
     kind, value = package.returnIdSum()
     return str(value) if kind == "sha256" else ""
+
+
+def downgrades(base: Any) -> list[tuple[str, str]]:
+    """What a resolved transaction would make older: before and after."""
+    found = []
+    for item in base.transaction:
+        if item.action == dnf.transaction.PKG_DOWNGRADE:
+            before = [label(gone.pkg) for gone in base.transaction
+                      if gone.action == dnf.transaction.PKG_DOWNGRADED
+                      and (gone.name, gone.arch) == (item.name, item.arch)]  # fmt: skip
+            found.append((", ".join(before) or item.name, label(item.pkg)))
+    return found
 
 
 def resolve(base: Any, wanted: list[str]) -> tuple[list[str], list[Any]]:
@@ -191,6 +221,14 @@ def look(outcome: Outcome, wanted: list[str], locked: dict[str, str]) -> None:
                     "correct the repository, or write a new stack lock if this is meant",
                     missing=[],
                 )
+        allowed = [nevra(p) for p in outcome.module.params["older"]]
+        back = older(downgrades(base), [*wanted, *allowed])
+        if back:
+            outcome.fail(
+                "refused before anything was installed: {0}".format("; ".join(back)),
+                "name these packages in the stack lock for the role, if they are to become older",
+                missing=[],
+            )
         outcome.exit(install=sorted(label(p) for p in packages), missing=[])
 
 
