@@ -24,7 +24,9 @@ from provision.image.verification import verify_image
 from provision.rack.secrets import SecretRef
 from tests.unit.signed_support import digest, make_image, make_key, sign_again
 
-SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
+# Debian's place, and EL's.
+_MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so")
+SOFTHSM = next((p for p in map(Path, _MODULES) if p.exists()), Path(_MODULES[0]))
 
 
 @pytest.fixture(scope="module")
