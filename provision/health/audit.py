@@ -154,7 +154,9 @@ def _audit(
     sight = _look(wanted, expected, options, state)
     case = Case(sight, expected, limits, state)
     findings = [judge(check, case) for check in checks]
-    findings += [Finding(**f) for f in site.run(options.site, options.only, sight)]
+    findings += [
+        Finding(**f) for f in site.run(options.site, options.only, sight, options.patience)
+    ]
     _keep(options, state, sight, checks)
     ended = time.time()
     return Result(

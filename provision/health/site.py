@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import selectors
 import signal
 import stat
 import subprocess
@@ -20,6 +21,8 @@ from provision.health.sight import ProbeRun, Sight
 from provision.health.words import ACTIONS, FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN
 
 DEADLINE_S = 10.0
+TOGETHER_S = 60.0
+"""What all of them may take: beside the probes' deadlines it has to stay below the unit's."""
 _TEXTS = ("title", "seen", "expected", "advice", "clears", "reason")
 _ANSWERS = (PASS, FAIL, NOT_APPLICABLE, UNKNOWN)
 _MOST_BYTES = 1 << 16
@@ -29,26 +32,33 @@ class Wrong(Exception):
     """A site's check gave no usable result; the message says why."""
 
 
-def run(folder: Path | None, only: tuple[str, ...], sight: Sight) -> list[dict[str, Any]]:
+def run(
+    folder: Path | None, only: tuple[str, ...], sight: Sight, patience: float = 1.0
+) -> list[dict[str, Any]]:
     """The findings of every executable in `folder`, as fields of `audit.Finding`.
 
     Args:
         folder: where the executables lie; None for none.
         only: prefixes of ids to run; all when empty.
         sight: is told how each child ended.
+        patience: the factor by which deadlines are stretched.
     """
     if folder is None:
         return []
     if not folder.is_dir():
         return [_unknown("site", f"the folder {folder} is not there")]
     found = []
+    until = time.monotonic() + TOGETHER_S * patience
     for path in sorted(folder.iterdir()):
         name = f"site.{path.stem}"
         if path.name.startswith(".") or (only and not name.startswith(only)):
             continue
         began = time.monotonic()
         try:
-            finding = _judged(name, _execute(path))
+            left = until - time.monotonic()
+            if left <= 0:
+                raise Wrong(f"the checks before it took {TOGETHER_S * patience:g} s; not run")
+            finding = _judged(name, _execute(path, min(DEADLINE_S * patience, left)))
             ended = ("ended", "")
         except Wrong as error:
             finding = _unknown(name, str(error))
@@ -69,7 +79,7 @@ def _trusted(path: Path) -> None:
         raise Wrong(f"{path} is not an executable file")
 
 
-def _execute(path: Path) -> bytes:
+def _execute(path: Path, limit_s: float) -> bytes:
     _trusted(path)
     try:
         process = subprocess.Popen(
@@ -83,9 +93,9 @@ def _execute(path: Path) -> bytes:
     except OSError as error:
         raise Wrong(f"{path} cannot be run: {error.strerror or error}") from error
     try:
-        out, _ = process.communicate(timeout=DEADLINE_S)
+        out = _printed(process, time.monotonic() + limit_s)
     except subprocess.TimeoutExpired as error:
-        raise Wrong(f"{path} did not end within {DEADLINE_S:g} s and was stopped") from error
+        raise Wrong(f"{path} did not end within {limit_s:.3g} s and was stopped") from error
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -95,7 +105,29 @@ def _execute(path: Path) -> bytes:
             process.stdout.close()
     if process.returncode:
         raise Wrong(f"{path} ended with {process.returncode}")
-    return out[:_MOST_BYTES]
+    return out
+
+
+def _printed(process: subprocess.Popen[bytes], until: float) -> bytes:
+    """What a check prints to its end; never more of it in memory than a result may have.
+
+    Raises:
+        Wrong: it prints more.
+        subprocess.TimeoutExpired: it does not end in time.
+    """
+    assert process.stdout is not None
+    out = bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(process.stdout, selectors.EVENT_READ)
+        while ready.select(max(0.0, until - time.monotonic())):
+            data = os.read(process.stdout.fileno(), _MOST_BYTES)
+            if not data:
+                process.wait(max(0.0, until - time.monotonic()))
+                return bytes(out)
+            out += data
+            if len(out) > _MOST_BYTES:
+                raise Wrong(f"it printed more than {_MOST_BYTES} bytes and was stopped")
+    raise subprocess.TimeoutExpired(process.args, 0.0)
 
 
 def _judged(name: str, out: bytes) -> dict[str, Any]:

@@ -285,6 +285,25 @@ def test_a_sites_check_that_hangs_is_stopped(node, tmp_path, monkeypatch):
     assert "did not end" in one(node.audit("site.", site=site), "site.mine").seen
 
 
+def test_a_sites_check_that_prints_without_end_is_stopped(node, tmp_path):
+    site = planted(tmp_path / "site", "exec yes")
+    node.lay()
+    finding = one(node.audit("site.", site=site), "site.mine")
+    assert (finding.status, "printed more than 65536" in finding.seen) == (UNKNOWN, True)
+
+
+def test_sites_checks_that_hang_leave_the_audit_its_time(node, tmp_path, monkeypatch):
+    monkeypatch.setattr("provision.health.site.TOGETHER_S", 0.4)
+    site = planted(tmp_path / "site", "sleep 30")
+    for number in range(3):
+        (site / f"next{number}").symlink_to(site / "mine.sh")
+    node.lay()
+    result = node.audit("site.", site=site)
+    assert "did not end within 0.4 s" in one(result, "site.mine").seen
+    for number in range(3):
+        assert "; not run" in one(result, f"site.next{number}").seen
+
+
 def test_a_sites_check_that_others_can_write_is_not_run(node, tmp_path):
     ran = tmp_path / "ran"
     site = planted(tmp_path / "site", f"touch {ran}", 0o777)
