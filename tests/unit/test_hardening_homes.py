@@ -13,6 +13,7 @@ import pytest
 from provision.checks.declare import CouldNotLook
 from provision.checks.hardened import access, files
 from provision.checks.probes import hardening_access, hardening_files
+from provision.checks.probes.common import Unseen
 from tests.unit.hardening_fixtures import looker
 from tests.unit.hardening_support import Run, System, control
 from tests.unit.roles_support import plugin
@@ -142,3 +143,15 @@ def test_dot_files_without_end_end_somewhere(system, monkeypatch):
     run = Run(system, [control({**DOT_MODE, "value": "0644"})])
     assert len(run.said) == 3
     assert run.node.skipped == ["/home/a: more than 3 dot files; the rest is left"]
+
+
+def test_a_list_that_was_cut_is_not_taken_for_the_whole(monkeypatch):
+    """Whoever makes files without end would else hide those that come after them."""
+    rows = "f 0666 /home/a/file\n" * 10
+    mounts = "1 0 8:1 / / rw - ext4 /dev/vda rw\n"
+    monkeypatch.setattr(hardening_files, "read", lambda path: mounts)
+    monkeypatch.setattr(hardening_files, "run", lambda argv, ok: rows)
+    assert len(hardening_files._walk(None)["found"]) == 10
+    monkeypatch.setattr(hardening_files, "MAX_OUTPUT", len(rows))
+    with pytest.raises(Unseen, match="more such files"):
+        hardening_files._walk(None)
