@@ -85,6 +85,13 @@ ACTIONS: dict[str, Action] = {
         " takes each difference back. What a node changes by itself is left out, with a reason."
         " What could not be looked at is unknown, and counts like drift.",
     ),
+    "kickstart": Action(
+        "provision.cli.image.kickstart",
+        "write an image's definition for the installer",
+        "Write the kickstart of an image: its partitions, packages and kernel arguments for"
+        " Enterprise Linux's own installer. What it installs answers SSH with a key and has no"
+        " passwords; `holdfast up` does the rest. Nothing is contacted.",
+    ),
 }
 
 
