@@ -98,6 +98,7 @@ def look(family: str, which: Callable[[str], str | None] | None = None) -> Itera
     yield _root()
     yield _filesystem("overlay", "gives each simulated node its own copy of one base")
     yield _namespaces()
+    yield _owners()
 
 
 def system_needs() -> Iterator[tuple[str, str, str, str, str]]:
@@ -189,6 +190,21 @@ def _namespaces() -> Need:
         return Need("network namespaces", "rehearsal", "ok", "in this kernel", why)
     mend = "use a kernel with CONFIG_NET_NS"
     return Need("network namespaces", "rehearsal", "missing", "not in this kernel", why, mend)
+
+
+def _owners() -> Need:
+    """Whether this user may make the namespace that images are built in: by making one."""
+    from provision.core.problems import HoldfastError
+    from provision.image.sandbox import Sandbox
+
+    name, why = "user namespaces", "give whoever builds an image files of many owners"
+    try:
+        Sandbox().run(["true"])
+    except HoldfastError as error:
+        first = error.problems[0]
+        seen = first.message.splitlines()[-1]
+        return Need(name, "image", "missing", seen, why, first.hint or "allow user namespaces")
+    return Need(name, "image", "ok", "made and left", why)
 
 
 _WHEN = {

@@ -59,8 +59,8 @@ def run(work: Work) -> None:
     _tidy(work, root)
 
 
-def _dnf(repository: Path | str) -> list[str]:
-    """The words of a dnf that knows one repository and keeps nothing."""
+def _dnf(repository: Path | str, scratch: Path | str) -> list[str]:
+    """The words of a dnf that knows one repository and keeps nothing but in `scratch`."""
     settings = {
         # Every file was compared with the digest that pins it.
         "gpgcheck": "0",
@@ -71,8 +71,8 @@ def _dnf(repository: Path | str) -> list[str]:
         "history_record": "0",
         "reposdir": "/dev/null",
         "varsdir": "/dev/null",
-        "cachedir": "/tmp/dnf",
-        "logdir": "/tmp/dnf-log",
+        "cachedir": f"{scratch}/dnf",
+        "logdir": str(scratch),
     }
     return ["dnf", "--quiet", "--assumeyes", f"--repofrompath=image,file://{repository}",
             *(f"--setopt={name}={value}" for name, value in settings.items())]  # fmt: skip
@@ -82,8 +82,8 @@ def _install_inside(work: Work, root: Path) -> None:
     if not work.options.packages:
         return
     bind = [Bind(work.inputs["resolve"] / "repo", REPOSITORY)]
-    work.sandbox.run([*_dnf(REPOSITORY), "install", *work.options.packages], root=root, bind=bind,
-                     log=work.out / "dnf.log")  # fmt: skip
+    argv = [*_dnf(REPOSITORY, "/tmp"), "install", *work.options.packages]
+    work.sandbox.run(argv, root=root, bind=bind, log=work.out / "dnf.log")
 
 
 def _install_from_outside(work: Work, root: Path) -> None:
@@ -97,7 +97,9 @@ def _install_from_outside(work: Work, root: Path) -> None:
     macros = f"%_dbpath {place}\n%_db_backend sqlite\n%_install_langs C:en\n"
     (home / ".rpmmacros").write_text(macros, encoding="utf-8")
     argv = [
-        *_dnf(work.inputs["resolve"] / "repo"),
+        *_dnf(work.inputs["resolve"] / "repo", work.sandbox.scratch or work.out),
+        # Outside of the root, this machine's own dnf would keep its state.
+        f"--setopt=persistdir={root}/var/lib/dnf",
         f"--installroot={root}",
         f"--releasever={work.definition.release}",
         f"--forcearch={work.definition.arch}",

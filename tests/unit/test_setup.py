@@ -69,8 +69,10 @@ class Checkout:
 
     def setup(self) -> subprocess.CompletedProcess[str]:
         for line in (ROOT / "provision/cli/system_needs.tsv").read_text().splitlines():
-            if not line.startswith("#"):
-                self.command(line.split("\t")[0])
+            name = line.split("\t")[0]
+            # The package manager of one distribution is a tool that another's images need.
+            if not line.startswith("#") and not (self.bin / name).exists():
+                self.command(name)
         # `make test VENV=… PYTHON=…` hands these down, and they are not this checkout's.
         own = {k: v for k, v in os.environ.items() if k not in ("VENV", "PYTHON")}
         environment = {
