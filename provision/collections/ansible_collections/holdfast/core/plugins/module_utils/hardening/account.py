@@ -150,7 +150,8 @@ class Account(Type):
                 draft.mode, draft.uid, draft.gid = mode, uid, gid
             return
         for user, words, do, back, field in seen:
-            act = self.node.act(words, [{"run": do}], [{"run": argv} for argv in back])
+            undone = [{"run": argv} for argv in back]
+            act = self.node.act(words, [{"run": do}], undone, files=True)
             act.touches = COPIES
             if field is not None:
                 act.field = field_of(user.name, *field)

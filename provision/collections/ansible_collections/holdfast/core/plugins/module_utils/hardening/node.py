@@ -419,10 +419,19 @@ class Node:
         draft = self.draft(path, data=True, follow=False)
         draft.kind = "absent"
 
-    def act(self, words: str, do: list[dict[str, Any]], undo: list[dict[str, Any]]) -> Act:
-        """Stage a change that is no file of ours."""
+    def act(
+        self,
+        words: str,
+        do: list[dict[str, Any]],
+        undo: list[dict[str, Any]],
+        files: bool = False,
+    ) -> Act:
+        """Stage a change that is no file of ours.
+
+        With `files` a program changes files and nothing that runs, so that an image gets it too.
+        """
         found = Act(words, do, undo)
-        if do and not self.offline:
+        if do and (files or not self.offline):
             self.acts.append(found)
         return found
 
