@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.core.files import write_whole
+from provision.image.lint.docs import page as lint_page
 from provision.image.schema import page as images_page
 from provision.image.schema import published as image_schema
 from provision.policy.reference import files_page
@@ -295,6 +296,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/controls.md": files_page,
     "provision/image/image.schema.json": image_schema,
     "docs/reference/images.md": lambda: f"{NOTE}\n{images_page()}",
+    "docs/reference/image-lint.md": lambda: f"{NOTE}\n{lint_page()}",
 }
 
 

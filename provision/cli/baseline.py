@@ -29,12 +29,18 @@ def configure(actions: Any) -> None:
         description="Write the baseline of a profile for a release and kind of node, out of what"
         " OpenSCAP said of a node in a run. Each rule that is no pass needs a reason: the policy's"
         " own (waived, not automated, not for this kind of node), one of the baseline that is"
-        " already there, or one of --reasons.",
+        " already there, or one of --reasons. For images it is made of what `holdfast image scan"
+        " --out` kept, or of what a build kept whose gate refused the tree.",
     )
-    parser.add_argument("inventory", metavar="INVENTORY", type=Path)
     parser.add_argument(
-        "--run", metavar="RUN", required=True, help="the run, as `holdfast status` names it"
+        "inventory",
+        metavar="INVENTORY|IMAGE",
+        type=Path,
+        help="the inventory, or with --scan an image by name or its definition",
     )
+    of = parser.add_mutually_exclusive_group(required=True)
+    of.add_argument("--run", metavar="RUN", help="the run, as `holdfast status` names it")
+    of.add_argument("--scan", metavar="FOLDER", type=Path, help="a kept scan of an image")
     parser.add_argument("--node", metavar="NODE", help="the node; not needed where there is one")
     parser.add_argument(
         "--reasons", metavar="FILE", type=Path, help="a YAML mapping of rules to reasons"
@@ -56,15 +62,19 @@ def run(args: argparse.Namespace) -> ExitCode:
     from provision.core.paths import state_home
     from provision.policy import baseline
 
-    scanned = scan_of(state_home() / "runs" / args.run / "checks/openscap", args.node)
-    profile, resolution = judged_by(args.inventory, scanned)
+    if args.scan is not None:
+        scanned, day, profile, resolution = _of_image(str(args.inventory), args.scan)
+    else:
+        scanned = scan_of(state_home() / "runs" / args.run / "checks/openscap", args.node)
+        day = day_of(scanned)
+        profile, resolution = judged_by(args.inventory, scanned)
     release, kind = resolution.target.release, resolution.target.kind
     place = args.into / baseline.file_name(profile.id, release, kind)
     more = {rule: a.reason for rule, a in baseline.read(place).accepted.items()} \
         if place.is_file() else {}  # fmt: skip
     more |= reasons_of(args.reasons, scanned)
     followed = profile.benchmark[release].scap_profile
-    made = scap_verdict.record(NodeView(scanned, resolution), followed, more, day_of(scanned))
+    made = scap_verdict.record(NodeView(scanned, resolution), followed, more, day)
     args.into.mkdir(parents=True, exist_ok=True)
     path = baseline.write(made, args.into)
     if args.json:
@@ -77,6 +87,35 @@ def run(args: argparse.Namespace) -> ExitCode:
             f"accepted as they are; {len(made.notapplicable)} do not apply"
         )
     return ExitCode.OK
+
+
+def _of_image(name: str, folder: Path) -> tuple[Scanned, date, Profile, Resolution]:
+    """The kept scan of an image, its day, and what the image's profile comes to.
+
+    Raises:
+        HoldfastError: there is none, or the definition is wrong (exit code 2).
+    """
+    import json
+
+    from provision.checks import openscap
+    from provision.image.load import find, load
+    from provision.image.stage_scan import resolution_of
+    from provision.policy.load import load_policy
+
+    try:
+        body = json.loads((folder / "results.json").read_bytes())
+        day = date.fromisoformat(json.loads((folder / "gate.json").read_bytes())["day"])
+        scanned = openscap.from_json(body["scan"], folder)
+        base = str(body["base"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise usage("no-scan", f"no scan of an image is kept here: {error}", str(folder)) from error
+    if base not in ("el", "rehearsal"):
+        raise usage("no-scan", f"no image is made of {base!r}", str(folder))
+    definition = load(find(name)).definition.model_copy(update={"base": base})
+    if definition.name != scanned.node:
+        raise usage("other-image", f"this is a scan of {scanned.node!r}", str(folder))
+    profile = load_policy().profiles[definition.profile]
+    return scanned, day, profile, resolution_of(definition)
 
 
 def judged_by(inventory: Path, scanned: Scanned) -> tuple[Profile, Resolution]:

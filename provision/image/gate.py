@@ -25,7 +25,7 @@ from provision.verdict.rules import RuleBook
 
 SCHEMA = "holdfast.gate/1"
 FILE = "gate.json"
-MUST = ("openscap.scan", "hardening.share")
+MUST = ("openscap.scan", "openscap.baseline", "hardening.share")
 """Findings that a verdict on an image must have beside one for each check of the lint."""
 NAMED = 40
 """So many problems are told one by one; the rest is in the report."""

@@ -49,10 +49,10 @@ def make(folder: Path) -> Path:
     root = folder / "root"
     me, group = os.getuid(), os.getgid()
     root.mkdir(parents=True)
-    passwd = f"root:x:0:0::/root:/bin/sh\nme:x:{me or 1000}:{group or 1000}::/home/me:/bin/sh\n"
+    passwd = f"root:x:0:0::/root:/bin/sh\nann:x:{me or 1000}:{group or 1000}::/home/ann:/bin/sh\n"
     put(root, "etc/passwd", passwd)
-    put(root, "etc/group", f"root:x:0:\nme:x:{group or 1000}:\n")
-    put(root, "etc/shadow", "root:!:20000:0:99999:7:::\nme:!*:20000:0:99999:7:::\n", 0o600)
+    put(root, "etc/group", f"root:x:0:\nann:x:{group or 1000}:\n")
+    put(root, "etc/shadow", "root:!:20000:0:99999:7:::\nann:!*:20000:0:99999:7:::\n", 0o600)
     put(root, "etc/machine-id", "uninitialized\n")
     put(root, "etc/os-release", 'ID="rhel"\nVERSION_ID="10.0"\nPRETTY_NAME="RHEL 10.0"\n')
     put(root, "etc/hostname", "localhost\n")
@@ -227,5 +227,5 @@ BREAKS: dict[str, tuple[str, Break]] = {
 """By check, and what of it where there are several: the path to be named, and what breaks it."""
 BREAKS["empty-passwords"] = (
     "/etc/shadow",
-    lambda root: put(root, "etc/shadow", "root::20000:0:99999:7:::\nme:!*:20000:::::\n", 0o600),
+    lambda root: put(root, "etc/shadow", "root::20000:0:99999:7:::\nann:!*:20000:::::\n", 0o600),
 )

@@ -56,6 +56,11 @@ def add_image(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
         metavar="NAME|FILE",
         help="the definition that it is of; without this the image's own word",
     )
+    parser.add_argument(
+        "--base",
+        choices=("el", "rehearsal"),
+        help="what it was made of, where that is not what the definition says",
+    )
 
 
 @contextmanager
@@ -76,7 +81,10 @@ def looked_at(args: argparse.Namespace) -> Iterator[Looked]:
         unpacked.mkdir()
         keep.mkdir()
         root = opened(args.image.resolve(), sandbox, unpacked)
-        yield Looked(root, sandbox, keep, definition or _says(root))
+        found = definition or _says(root)
+        if found is not None and args.base:
+            found = found.model_copy(update={"base": args.base})
+        yield Looked(root, sandbox, keep, found)
     finally:
         sandbox.remove(place)
 

@@ -26,8 +26,10 @@ from provision.verdict.rules import RuleBook
 
 SCHEMA = "holdfast.image-scan/1"
 AFTER_BOOT = "openscap.after_boot"
+BASELINE = "openscap.baseline"
 SHARE = "hardening.share"
-"""The findings that say what was left to the scan after the first boot, and how much was judged."""
+"""The findings on a scan as a whole: what was left to the one after the first boot, whether it was
+held against a baseline, and how much of the profile our own checks judged."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Examined:
     """What was said of a tree."""
 
     image: str
+    base: str
     findings: tuple[Finding, ...]
     scan: TreeScan
     view: NodeView
@@ -82,6 +85,7 @@ class Examined:
         return {
             "schema": SCHEMA,
             "image": self.image,
+            "base": self.base,
             "problem": scanned.problem,
             "content_sha256": self.scan.digest,
             "scanner": self.scan.scanner,
@@ -112,19 +116,21 @@ def examine(root: Path, sandbox: Sandbox, asked: Asked, keep: Path) -> Examined:
     made = tailor(profile, resolution, evaluate_waived=True, made=asked.made)
     scanned = scanner.scan(root, sandbox, made, image=image, release=definition.el, keep=keep)
     places = [*asked.baselines, scap_verdict.ours()]
-    record = f"holdfast profile baseline {image} --scan FOLDER --into {places[0]}"
+    record = f"holdfast profile baseline {image} --scan FOLDER --into FOLDER"
     view, judged = scap_verdict.judge_scan(scanned.scanned, resolution, places, record=record)
     found = own.examine(root, sandbox, resolution, started(root, definition), image=image)
     findings = [
         *linted.findings,
         *(_of_a_tree(finding) for finding in judged),
         _after_boot(image, scanned),
+        _baseline(view, record),
         *found.findings,
         _share(image, found),
     ]
     verdict = ScapVerdict(tuple(judged), {image: view})
     return Examined(
         image,
+        definition.base,
         tuple(replace(finding, seconds=0.0) for finding in findings),
         scanned,
         view,
@@ -166,6 +172,22 @@ def _after_boot(image: str, found: TreeScan) -> Finding:
         Status.NOT_APPLICABLE,
         severity=Severity.INFO,
         reason=reason,
+    )
+
+
+def _baseline(view: NodeView, record: str) -> Finding:
+    """An image without a baseline is refused: what does not apply any more would not be seen."""
+    found = view.baseline
+    return Finding(
+        view.scanned.node,
+        BASELINE,
+        "Each rule was held against what was recorded for it",
+        Status.PASS if found is not None else Status.UNKNOWN,
+        expected="a baseline of this profile and release for images",
+        seen=f"recorded on {found.recorded}" if found is not None else "there is none",
+        severity=Severity.HIGH,
+        action="" if found is not None else f"look at every rule, then record them: {record}",
+        clears="" if found is not None else "a baseline is there",
     )
 
 

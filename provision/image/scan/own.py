@@ -8,10 +8,8 @@ image is started with. What no file shows is not judged, and is counted.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,8 @@ from provision.checks.hardened.registry import KINDS, asked
 from provision.checks.hardened.system import after_start
 from provision.checks.shipping import Answer, Sight
 from provision.core.problems import HoldfastError
-from provision.image.lint.packages import PLACES
-from provision.image.lint.tree import Tree
-from provision.image.sandbox import Bind, Sandbox
+from provision.image.sandbox import Sandbox
+from provision.image.scan.copies import copied
 from provision.policy.resolve import Resolution
 from provision.verdict.model import Finding, Status
 
@@ -37,7 +34,6 @@ NEVER = {
 }
 """Types of resources of which a tree proves nothing, and why."""
 LIMIT_S = 300
-_SSH = "/etc/ssh"
 _STATES = {"masked": "masked", "masked-runtime": "masked"}
 _ELSEWHERE = ("sysctl", "units", "modules", "mounts", "kernel_arguments", "selinux",
               "default_target", "audit")  # fmt: skip
@@ -163,7 +159,7 @@ def _sight(
     running = {part: ask.get("hardening", {}).pop(part, None) for part in _ELSEWHERE}
     ask["packages"] = {"verify": []}
     told: dict[tuple[str, str], Any] = {}
-    with _writable(root, sandbox) as bind, sandbox.hold(root, bind=bind) as held:
+    with copied(root, sandbox, host_key=True) as bind, sandbox.hold(root, bind=bind) as held:
 
         def run(command: str) -> Answer:
             try:
@@ -272,31 +268,3 @@ _FROM_FILES: dict[str, Callable[[list[str], Callable[[str], Answer], Started], A
     "selinux": _selinux,
     "default_target": _target,
 }
-
-
-@contextmanager
-def _writable(root: Path, sandbox: Sandbox) -> Iterator[list[Bind]]:
-    """Copies of what programs cannot read without writing beside it, for the time of the look.
-
-    Reading rpm's database makes lock files, and without a host key sshd tells nothing of its
-    configuration.
-    """
-    tree = Tree(root)
-    place = Path(tempfile.mkdtemp(prefix="holdfast-tree-"))
-    inside = replace(sandbox, writable=(*sandbox.writable, place))
-    try:
-        binds = []
-        for number, folder in enumerate((_SSH, *PLACES)):
-            real = tree.resolve(folder)
-            if real is None:
-                continue
-            copy = place / str(number)
-            inside.copy(Path(f"{root}{real}"), copy)
-            if folder == _SSH:
-                key = copy / "ssh_host_ed25519_key"
-                inside.run(["rm", "-f", key, f"{key}.pub"])
-                inside.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
-            binds.append(Bind(copy, real, write=True))
-        yield binds
-    finally:
-        inside.remove(place)

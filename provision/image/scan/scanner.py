@@ -20,14 +20,26 @@ from provision.checks.scap_content import NoContent
 from provision.core.plainxml import NotPlain
 from provision.core.problems import HoldfastError
 from provision.image.lint.tree import Tree
-from provision.image.sandbox import Sandbox
+from provision.image.sandbox import Bind, Sandbox, Word
 from provision.image.scan import running
+from provision.image.scan.copies import copied
 from provision.policy.model import Release
 from provision.policy.tailoring import Tailoring
 
 LIMIT_S = 1800
 """How long a scan of a tree may take."""
+PROGRAM = "oscap"
 OSCAP = "/usr/bin/oscap"
+_SEEN = "/mnt"
+_APART = f"""
+mount --rbind "$1" {_SEEN}
+shift
+while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done
+shift
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+exec "$@"
+"""
+"""This machine's scanner writes into /tmp, whatever TMPDIR says; the tree may lie below it."""
 _INSIDE = "/tmp"  # noqa: S108 - where a root has the sandbox's own scratch folder
 _WORK = "work"
 _FOUND = (0, 2)
@@ -64,6 +76,8 @@ def scan(
         found = _scan(root, sandbox, tailoring, release, keep)
     except (NoContent, NotPlain) as error:
         found = TreeScan(Scanned(image, problem=str(error)), {})
+    except OSError as error:
+        found = TreeScan(Scanned(image, problem=f"there is no result: {error}"), {})
     except HoldfastError as error:
         told = "; ".join(" ".join(problem.message.split()) for problem in error.problems)
         found = TreeScan(Scanned(image, problem=f"OpenSCAP did not judge it: {told}"), {})
@@ -151,14 +165,22 @@ def _run(tree: Tree, sandbox: Sandbox, profile: str, work: Path) -> str:
     """
     own = tree.exists(OSCAP)
     inside = replace(sandbox, scratch=work)
-    place = _INSIDE if own else str(work.resolve())
-    probed = "/" if own else str(tree.root.resolve())
-    argv = ["timeout", "-k", "5", str(LIMIT_S), "oscap", "xccdf", "eval", "--profile", profile]
-    argv += ["--tailoring-file", f"{place}/tailoring.xml", "--results", f"{place}/results.xml"]
-    # Told that it looks at a root, it asks no running system; "/" is the sandbox's own.
-    env = {"OSCAP_PROBE_ROOT": probed, "OSCAP_EVALUATION_TARGET": "image"}
-    root = tree.root if own else None
-    said = inside.run(["oscap", "--version"], root=root)
-    inside.run([*argv, f"{place}/content.xml"], root=root, env=env, ok=_FOUND)
+    # Told that it looks at a root, it asks no running system. The tree's own scanner sees the tree
+    # a second time, for it: of "/" itself it reads the rights of files, and never their text.
+    env = {"OSCAP_PROBE_ROOT": _SEEN, "OSCAP_EVALUATION_TARGET": "image"}
+    argv: list[Word] = ["timeout", "-k", "5", str(LIMIT_S), PROGRAM, "xccdf", "eval"]
+    argv += ["--profile", profile, "--tailoring-file", "tailoring.xml", "--results", "results.xml"]
+    argv.append("content.xml")
+    root, place = (tree.root, _INSIDE) if own else (None, str(work.resolve()))
+    said = inside.run([PROGRAM, "--version"], root=root)
+    with copied(tree.root, sandbox) as binds:
+        if own:
+            seen = [Bind(tree.root, _SEEN)]
+            seen += [replace(bind, target=f"{_SEEN}{bind.target}") for bind in binds]
+            inside.run(argv, root=root, bind=seen, env=env, cwd=place, ok=_FOUND)
+        else:
+            pairs = [word for bind in binds for word in (bind.source, f"{_SEEN}{bind.target}")]
+            before: list[Word] = ["/bin/sh", "-ec", _APART, "sh", tree.root.resolve()]
+            inside.run([*before, *pairs, "--", *argv], env=env, cwd=place, ok=_FOUND)
     whose = "the image's" if own else "this machine's"
     return f"{whose}: {said.splitlines()[0].strip() if said.strip() else 'it says no version'}"
