@@ -83,6 +83,11 @@ NEEDS = {
         "there is no Python 3.9, which is EL 9's",
         "the same file runs here by this Python, and ruff judges its syntax by 3.9",
     ),
+    "faketime": Need(
+        lambda: distribution_family() == "debian" or shutil.which("faketime") is not None,
+        "EL's own repositories have no faketime",
+        "the same is shown with times of files from another day, in test_image_seal.py",
+    ),
     "slurm": Need(
         # On Debian set-up brings it: there it may not be missing.
         lambda: distribution_family() == "debian" or shutil.which("slurmctld") is not None,

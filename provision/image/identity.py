@@ -53,6 +53,7 @@ ROWS = (
     Row("var/lib/rsyslog/*", "remove", "how far another journal was read"),
     Row("var/lib/aide/*", "remove", "it describes another tree; the first start makes it"),
     Row("var/lib/holdfast/*", "remove", "the record of what changed a node, and its undo"),
+    Row("var/lib/authselect/backups/*", "remove", "named after the time of the build"),
     Row("var/lib/dnf/*", "remove", "when what was installed, and from where"),
     Row("var/lib/yum/*", "remove", "when what was installed, and from where"),
     Row("var/lib/rpm/.rpm.lock", "remove", "a lock of the build"),

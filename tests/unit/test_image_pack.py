@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from provision.core.problems import HoldfastError
 from provision.image.labels import written
 from provision.image.layout import Slot, layout_of
-from provision.image.stage_pack import MAKERS
+from provision.image.stage_pack import MAKERS, TOOLS
 from provision.image.stage_pack.filling import cluster
 from tests.unit.image_tree_support import (
     CAPABILITY,
@@ -87,7 +88,19 @@ def test_artefacts_are_what_lies_there(packed):
     assert bootable == {"small-node.raw", "small-node.qcow2", "uki.efi"}
 
 
-def test_a_second_time_gives_the_same_bytes(stages, packed, tmp_path):
+@pytest.mark.needs("faketime")
+def test_another_place_and_another_day_give_the_same_bytes(stages, packed, tmp_path, monkeypatch):
+    # The wrapper that is called faketime wants to write outside of the sandbox.
+    [library, *_] = sorted(Path("/usr").glob("lib*/**/faketime/libfaketime.so.1"))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in TOOLS:
+        real = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        # The files stay as old as they are.
+        day = f"LD_PRELOAD={library} FAKETIME=+40d NO_FAKE_STAT=1"
+        (tools / name).write_text(f'#!/bin/sh\n{day} exec {real} "$@"\n')
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     again = run_stage("pack", tmp_path / "far/away/out", stages, definition(formats=FORMATS))
     first, second = ((where / "artefacts.json").read_text() for where in (packed, again))
     assert json.loads(first) == json.loads(second)
