@@ -178,6 +178,7 @@ which severity on a finding counts. `--from` shows a kept result, and refuses an
 A site's own checks are executables in a folder (`--site`), owned by root and writable by no one
 else. Each prints one JSON object: `status` (pass, fail, not_applicable, unknown), `seen`, and what
 else of `title`, `severity`, `expected`, `action`, `advice`, `clears`, `reason` it wants to say.
+It has 10 s and 64 KiB for that, all of them together have 60 s; what takes more is unknown.
 
 [XID codes](xid-codes.md) and [SXid codes](sxid-codes.md) say what each code of the driver means;
 [the table of fixtures](fixtures.md) says on which nodes each check is seen to fail.
