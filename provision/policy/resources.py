@@ -28,6 +28,10 @@ _MODE = re.compile(r"0[0-7]{3,4}")
 _UNIT = re.compile(r"[A-Za-z0-9:_.@-]+\.(?:service|socket|timer|mount|path|target)")
 _WORD = re.compile(r"\S+")
 _FILE = re.compile(r"/\S(?:.*\S)?")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+:@-]*")
+_KERNEL = re.compile(r"[A-Za-z0-9_][\w:@-]*(?:[./][\w:@-]+)*", re.ASCII)
+_NOWHERE = ("/proc/", "/sys/", "/dev/", "/run/")
+"""What is written there is gone at the next start, or was no file."""
 
 
 def _scalar(value: Any) -> Any:
@@ -51,6 +55,26 @@ def _plain_path(value: str) -> str:
     if any(c in value for c in "*?["):
         raise refuse("bad-path", f"{shown(value)} holds a pattern; this names one file")
     return _path(value)
+
+
+def _kept(value: str) -> str:
+    if value.startswith(_NOWHERE):
+        raise refuse("bad-path", f"{shown(value)} is in a folder whose files do not last")
+    return value
+
+
+def _name(value: str) -> str:
+    # A leading dash would be an option of the program that gets it, a slash a way out of a folder.
+    if not _NAME.fullmatch(value):
+        raise refuse("bad-word", f"{shown(value)} is not a name")
+    return value
+
+
+def _kernel(value: str) -> str:
+    if not _KERNEL.fullmatch(value):
+        hint = "as in net.ipv4.conf.all.log_martians"
+        raise refuse("bad-word", f"{shown(value)} is not the name of a setting", hint)
+    return value
 
 
 def _unit(value: str) -> str:
@@ -89,12 +113,19 @@ Scalar = Annotated[
 ]
 """Text or a whole number; kept as text."""
 Word = Annotated[str, AfterValidator(_word), Field(json_schema_extra={"pattern": r"^\S+$"})]
+Name = Annotated[
+    str,
+    AfterValidator(_word),
+    AfterValidator(_name),
+    Field(json_schema_extra={"pattern": "^" + _NAME.pattern + "$"}),
+]
 Line = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
 Pattern = Annotated[str, AfterValidator(_regex), Field(min_length=1)]
 Mode = Annotated[str, AfterValidator(_mode), Field(json_schema_extra={"pattern": "^0[0-7]{3,4}$"})]
 File = Annotated[
     str, AfterValidator(_plain_path), Field(json_schema_extra={"pattern": r"^/[^*?\[]+$"})
 ]
+Kept = Annotated[File, AfterValidator(_kept)]
 Glob = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": "^/"})]
 Unit = Annotated[
     str, AfterValidator(_unit), Field(json_schema_extra={"pattern": "^" + _UNIT.pattern + "$"})
@@ -128,7 +159,9 @@ class Sysctl(Resource):
     """A kernel setting, at once and after each boot."""
 
     type: Literal["sysctl"]
-    name: Word = Field(examples=["net.ipv4.conf.all.accept_redirects"])
+    name: Annotated[Word, AfterValidator(_kernel)] = Field(
+        examples=["net.ipv4.conf.all.accept_redirects"]
+    )
     value: Scalar
 
     def wants(self) -> Iterator[Want]:
@@ -164,7 +197,7 @@ class Setting(Resource):
     """A key in a configuration file of somebody else."""
 
     type: Literal["setting"]
-    path: File
+    path: Kept
     key: Line
     value: Scalar | None = None
     section: Line | None = None
@@ -206,7 +239,7 @@ class LineOf(Resource):
     """One whole line of a file; `match` finds the lines that it replaces."""
 
     type: Literal["line"]
-    path: File
+    path: Kept
     line: Line | None = None
     match: Pattern | None = None
     state: Presence = "present"
@@ -243,7 +276,7 @@ class Content(Resource):
     """A file that is wholly ours."""
 
     type: Literal["content"]
-    path: File
+    path: Kept
     text: str
     owner: Word = "root"
     group: Word = "root"
@@ -309,7 +342,7 @@ class Package(Resource):
     """A package that is installed or is not."""
 
     type: Literal["package"]
-    name: Word
+    name: Name
     state: Presence = "present"
 
     def wants(self) -> Iterator[Want]:
@@ -409,7 +442,7 @@ class Pam(Resource):
     """A module's line in the PAM stack, and its arguments."""
 
     type: Literal["pam"]
-    service: Some[Word] = Field(examples=[["system-auth", "password-auth"]])
+    service: Some[Name] = Field(examples=[["system-auth", "password-auth"]])
     facility: Literal["auth", "account", "password", "session"]
     module: Word = Field(examples=["pam_faillock.so"])
     control: Line | None = Field(default=None, examples=["required"])
@@ -452,7 +485,7 @@ class Authselect(Resource):
     """Features of the current authselect profile."""
 
     type: Literal["authselect"]
-    features: Listing[Word] = ()
+    features: Listing[Name] = ()
     profile: Word | None = Field(
         default=None, description="Selected where none is; a selected one stays."
     )
@@ -480,8 +513,8 @@ class CryptoPolicy(Resource):
     """The system's crypto policy; modules of several controls add up."""
 
     type: Literal["crypto_policy"]
-    policy: Word | None = None
-    modules: Listing[Word] = ()
+    policy: Name | None = None
+    modules: Listing[Name] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> CryptoPolicy:
@@ -505,8 +538,8 @@ class KernelArgument(Resource):
     """An argument of every installed kernel."""
 
     type: Literal["kernel_argument"]
-    name: Word
-    value: Scalar | None = None
+    name: Name
+    value: Annotated[Scalar, AfterValidator(_word)] | None = None
     state: Presence = "present"
 
     def wants(self) -> Iterator[Want]:
@@ -595,8 +628,8 @@ class Group(Resource):
     """A group that exists, and has exactly these members."""
 
     type: Literal["group"]
-    name: Word
-    members: Listing[Word] = ()
+    name: Name
+    members: Listing[Name] = ()
 
     def wants(self) -> Iterator[Want]:
         """Its members."""

@@ -616,6 +616,26 @@ class TestLedAstray:
         Run(system, [control({"type": "sweep", "what": "no_world_write"})])
         assert system.allowed["find"] >= 3600
 
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            {"type": "sysctl", "name": "kernel/../../../etc/shadow", "value": 1},
+            {"type": "sysctl", "name": "kernel..", "value": 1},
+            {"type": "pam", "service": ["../passwd"], "facility": "auth", "module": "m"},
+            {"type": "authselect", "features": ["with-faillock", "--force"]},
+            {"type": "crypto_policy", "policy": "--help"},
+            {"type": "group", "name": "wheel", "members": ["a", "b,c"]},
+            {"type": "kernel_argument", "name": "a", "value": "b init=/bin/sh"},
+        ],
+    )
+    def test_no_name_leads_out_of_its_folder_or_is_an_option(self, system, wanted):
+        """The plan would else tell what a file says that few may read."""
+        system.write("/etc/shadow", "root:secret:1::::::\n", 0o600)
+        system.write("/proc/sys/kernel/x", "1\n")
+        run = Run(system, [control(wanted)])
+        assert [told.rpartition(" ")[2] for told in run.wrong] == ["be"]
+        assert "secret" not in str((run.said, run.wrong))
+
     def test_a_sweep_ends_somewhere(self, system, monkeypatch):
         monkeypatch.setattr(plugin("module_utils.hardening", "sweep"), "MOST", 3)
         system.write("/proc/self/mounts", "/dev/vda / xfs rw 0 0\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import text as texts
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
-    TEXT,
+    NAME,
     Field,
     Type,
     Want,
@@ -25,7 +25,10 @@ CUSTOM = "/etc/authselect/custom"
 WRITTEN = "/etc/authselect"
 SHIPPED = ("/usr/share/authselect/default", "/usr/share/authselect/vendor")
 OWN = "holdfast"
-SCHEMA = {"features": Field(list), "profile": TEXT}
+SCHEMA = {
+    "features": Field(list, pattern=NAME),
+    "profile": Field(str, pattern=r"^(custom/)?[A-Za-z0-9_][A-Za-z0-9_.-]*\Z"),
+}
 
 
 class Selection:
@@ -123,7 +126,7 @@ class Selection:
                 name = "holdfast-{0}".format(int(time.time()))
                 do["run"].append("--backup=" + name)
                 back = [{"run": ["authselect", "backup-restore", name]}]
-            act = self.node.act("authselect", [do], back)
+            act = self.node.act("authselect", [do], back, files=True)
             # What somebody wrote into them is not what selecting the old profile brings back.
             paths = self.node.files(WRITTEN)
             act.touches = tuple(p for p in paths if self.node.draft(p).kind == "file")

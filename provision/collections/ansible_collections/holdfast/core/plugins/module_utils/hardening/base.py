@@ -34,7 +34,8 @@ class Field:
             return "has the wrong type"
         if self.choices and value not in self.choices:
             return "must be one of {0}".format(", ".join(self.choices))
-        if self.pattern and isinstance(value, str) and not re.match(self.pattern, value):
+        texts = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
+        if self.pattern and not all(re.match(self.pattern, text) for text in texts):
             return "is not as it must be"
         return None
 
@@ -43,6 +44,9 @@ HEADER = "# Written by Holdfast; what is changed here does not last.\n"
 TEXT = Field(str)
 NEEDED = Field(str, required=True)
 LINE = Field(str, required=True, pattern=r"^[^\n\0]+\Z")
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.+:@-]*\Z"
+"""What is handed to a program as a name, or looked up in a folder: no option, and no way out."""
+
 PATH = Field(str, required=True, pattern=r"^/[^\0\n]*\Z")
 MODE = Field(str, pattern=r"^0?[0-7]{3,4}\Z")
 STATE = Field(str, choices=("present", "absent"))

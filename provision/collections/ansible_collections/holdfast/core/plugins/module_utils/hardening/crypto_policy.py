@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import text as texts
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
-    TEXT,
+    NAME,
     Field,
     Type,
     Want,
@@ -16,7 +16,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.node impor
 CONFIG = "/etc/crypto-policies/config"
 CURRENT = "/etc/crypto-policies/state/current"
 FOLDERS = ("/etc/crypto-policies/policies", "/usr/share/crypto-policies/policies")
-SCHEMA = {"policy": TEXT, "modules": Field(list)}
+SCHEMA = {"policy": Field(str, pattern=NAME), "modules": Field(list, pattern=NAME)}
 
 
 class CryptoPolicy(Type):
@@ -86,7 +86,7 @@ class CryptoPolicy(Type):
             return []
         do = [{"run": ["update-crypto-policies", "--no-reload", "--set", wanted]}]
         back = [{"run": ["update-crypto-policies", "--no-reload", "--set", self.was]}]
-        self.node.act("crypto policy", do, back).touches = (CONFIG,)
+        self.node.act("crypto policy", do, back, files=True).touches = (CONFIG,)
         if self.node.has_unit("sshd.service"):
             self.node.reload("sshd")
         self.node.wait("crypto policy {0}: programs that run keep the old one".format(wanted))

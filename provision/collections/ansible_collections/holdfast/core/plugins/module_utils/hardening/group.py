@@ -17,7 +17,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.base impor
 )
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*\$?\Z"
-SCHEMA = {"name": Field(str, required=True, pattern=NAME), "members": Field(list)}
+SCHEMA = {"name": Field(str, required=True, pattern=NAME), "members": Field(list, pattern=NAME)}
 
 
 class Group(Type):
@@ -49,7 +49,7 @@ class Group(Type):
         do = [] if seen is not None else [{"run": ["groupadd", "-r", name]}]
         if members != (seen or []):
             do.append({"run": ["gpasswd", "-M", ",".join(members), name]})
-        act = self.node.act("group {0}".format(name), do, self.undo(want, seen))
+        act = self.node.act("group {0}".format(name), do, self.undo(want, seen), files=True)
         act.touches = COPIES
         act.field = field_of(name, "/etc/group", 3, ",".join(seen or []), ",".join(members))
         if seen is None:

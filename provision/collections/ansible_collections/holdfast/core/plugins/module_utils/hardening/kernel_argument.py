@@ -9,7 +9,6 @@ from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
     STATE,
-    TEXT,
     Field,
     Type,
     Want,
@@ -19,7 +18,7 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening.node impor
 _ARGS = re.compile(r'^args="(.*)"$', re.MULTILINE)
 SCHEMA = {
     "name": Field(str, required=True, pattern=r"^[^\s=\"']+\Z"),
-    "value": TEXT,
+    "value": Field(str, pattern=r"^[^\s\"']*\Z"),
     "state": STATE,
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import text as texts
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.authselect import Selection
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.base import (
+    NAME,
     NEEDED,
     STATE,
     TEXT,
@@ -26,7 +27,7 @@ _LINE = re.compile(
     r"(?P<control>\[[^\]]*\]|\S+)\s+(?P<module>\S+)(?P<rest>.*?)(?P<only>\s*\{[^}]*\})?\s*$"
 )
 SCHEMA = {
-    "service": Field(list, required=True),
+    "service": Field(list, required=True, pattern=NAME),
     "facility": Field(str, required=True, choices=("auth", "account", "password", "session")),
     "module": NEEDED,
     "control": TEXT,

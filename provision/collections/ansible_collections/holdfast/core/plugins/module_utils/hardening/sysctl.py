@@ -34,7 +34,8 @@ LAST = {
 """Values that the kernel lets go of at its next start only: nothing takes them back before."""
 
 SCHEMA = {
-    "name": Field(str, required=True, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./:@-]*\Z"),
+    # Steps with something in each: two dots in a row would lead out of the kernel's folder.
+    "name": Field(str, required=True, pattern=r"^[A-Za-z0-9_][\w:@-]*([./][\w:@-]+)*\Z"),
     "value": Field((str, int), required=True),
 }
 
