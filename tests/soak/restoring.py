@@ -15,8 +15,22 @@ ADOPTED = "[{name: gpu_host, owner: a journey, expires: 2099-01-01}]"
 TOUCHED = ("/etc/login.defs", "/etc/authselect/password-auth")
 """What every profile writes, and what somebody writes too in these journeys, after it."""
 
-BEFORE = "echo 'session optional pam_permit.so' >>/etc/authselect/system-auth"
-"""Somebody edited a file that authselect made, before it was hardened: it makes it again then."""
+BEFORE = """
+echo 'session optional pam_permit.so' >>/etc/authselect/system-auth
+for name in guest visitor; do
+    id $name >/dev/null 2>&1 || useradd -m $name
+    passwd -d $name >/dev/null
+    chage -d 20001 $name
+done
+"""
+"""Somebody edited a file that authselect made, before it was hardened: it makes it again then.
+
+And two accounts have no password, as on nodes that were put up in a hurry.
+"""
+AFTER = "usermod -p '$6$a$b' visitor"
+"""One of them gets a password, after it."""
+PEOPLE = {"accounts: shadow visitor"}
+"""What of that is not as it was as long as the password stays."""
 
 
 def inventory(rack: SimulatedRack, profile: str, waived: Mapping[str, str]) -> Path:
@@ -94,7 +108,7 @@ def harden(rack: SimulatedRack, node: str, path: Path) -> Tried:
     assert [n["status"] for n in ran.document["nodes"] if n["node"] == node] == ["ok"], ran.said()
     (planned,) = [n for n in ran.document["plan"]["nodes"] if n["node"] == node]
     said, run = planned["cannot_be_undone"], Path(ran.document["folder"])
-    rack.ssh(node, "\n".join(f"echo '# mine' >>{path}" for path in TOUCHED))
+    rack.ssh(node, "\n".join([AFTER, *(f"echo '# mine' >>{path}" for path in TOUCHED)]))
     return Tried(rack, node, path, before, run, said, ran, stand(rack, node))
 
 
@@ -103,12 +117,14 @@ def look_and_restore(tried: Tried) -> dict[str, Any]:
     code, told = tried.restore("--check")
     assert code == 1
     assert tried.remains(tried.edited) == []
-    assert set(told["left"]) == {f"{path}: somebody changed it since" for path in TOUCHED}
+    stays = [*TOUCHED, "lock visitor, which has no password"]
+    assert set(told["left"]) == {f"{what}: somebody changed it since" for what in stays}
     code, done = tried.restore()
     assert code == 1
     assert done == told
     left = tried.remains(tried.before)
-    assert {line.split(": ")[1] for line in left} == set(TOUCHED), left
+    wanted = {f"files: {path}" for path in TOUCHED} | PEOPLE
+    assert {": ".join(line.split(": ")[:2]) for line in left} == wanted, left
     said = tried.rack.ssh(tried.node, f"tail -qn 1 {' '.join(TOUCHED)}").out
     assert said == "# mine\n" * len(TOUCHED)
     return done
