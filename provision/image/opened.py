@@ -163,17 +163,18 @@ def _has(disk: Path, part: Partition, path: str, sandbox: Sandbox) -> bool:
 def _dump(disk: Path, part: Partition, sandbox: Sandbox, place: Path) -> None:
     """A file system's content with owners, modes and capabilities.
 
-    debugfs gives a file its owner after its mode, which takes away what makes it privileged; that
-    is asked for once more and put back.
+    debugfs gives a file its owner after its mode, which takes away what makes it privileged, and a
+    folder no sticky bit; both are asked for once more and put back.
     """
     sandbox.run(["mkdir", "-p", place])
     _debugfs(disk, part, sandbox, f'rdump / "{place}"\n')
     sandbox.run(["rm", "-rf", f"{place}/lost+found"])
-    listed = sandbox.run(["find", place, "-type", "f", "-perm", "/111", "-printf", "/%P\\0"])
+    listed = sandbox.run(["find", place, "-type", "f", "-printf", "/%P\\0", "-o", "-type", "d",
+                          "-printf", "/%P\\0"])  # fmt: skip
     paths = [path for path in listed.split("\0") if path]
     strange = [path for path in paths if '"' in path or "\n" in path]
     if strange:
-        raise _no(disk, f"holds a program whose name cannot be asked for: {strange[0]!r}")
+        raise _no(disk, f"holds a file whose name cannot be asked for: {strange[0]!r}")
     asked = "".join(f'stat "{path}"\n' for path in paths)
     told = _rights(_debugfs(disk, part, sandbox, asked))
     missing = [path for path in paths if path not in told]
