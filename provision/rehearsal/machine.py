@@ -8,12 +8,10 @@ driver is built into Debian's kernels, so no initial RAM disk is needed.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
+from provision.core import emulator
+from provision.core.emulator import Accelerator
 from provision.core.problems import fail
 from provision.rehearsal import disk, network, node
 from provision.rehearsal.node import Node
@@ -23,26 +21,7 @@ MEMORY_MIB = 2048
 START_S = 600.0
 """How long an emulated machine may take to start on a host that has other work too."""
 
-_PROBE_S = 5.0
 _DISK = "/dev/nvme0n1"
-
-
-@dataclass(frozen=True)
-class Accelerator:
-    """What runs the machine's instructions. `why` says why not KVM ("" where it is)."""
-
-    words: tuple[str, ...]
-    why: str = ""
-
-    @property
-    def emulated(self) -> bool:
-        """Whether each instruction is translated, which is many times slower."""
-        return bool(self.why)
-
-    @property
-    def says(self) -> str:
-        """For people."""
-        return f"emulated, because {self.why}" if self.emulated else "run by KVM"
 
 
 def accelerator(base: Path) -> Accelerator:
@@ -53,7 +32,7 @@ def accelerator(base: Path) -> Accelerator:
     Raises:
         HoldfastError: the emulator is not installed.
     """
-    return _tried(_emulator(), kernel(base))
+    return emulator.accelerator(kernel(base))
 
 
 def kernel(base: Path) -> Path:
@@ -127,11 +106,12 @@ def start(machine: Node, base: Path, *, outlive: bool) -> int:
         run([*words, "link", "set", tap, "master", network.bridge(), "up"])
     chosen = accelerator(base)
     argv = [
-        "nice", "-n", "5", _emulator(), *chosen.words, "-m", str(MEMORY_MIB), *_QUIET,
+        "nice", "-n", "5", emulator.emulator(), *chosen.words, "-m", str(MEMORY_MIB),
+        *emulator.QUIET,
         "-name", machine.name, "-pidfile", node.mark(machine), "-serial", "stdio",
         "-kernel", os.fspath(kernel(base)),
         # After a panic it starts again, as a node in a rack does.
-        "-append", f"root={_DISK}p1 rw console={_console()} panic=5 quiet",
+        "-append", f"root={_DISK}p1 rw console={emulator.console()} panic=5 quiet",
         # What a machine that goes away at the end wrote last need not be on the host's disk.
         "-drive", f"if=none,id=disk,format=raw,cache=unsafe,file={machine.folder}/disk.img",
         "-device", f"nvme,serial={machine.namespace}-{machine.index},drive=disk",
@@ -144,49 +124,3 @@ def start(machine: Node, base: Path, *, outlive: bool) -> int:
 
 def _hardware_address(one: Node) -> str:
     return f"52:54:00:00:02:{one.index:02x}"
-
-
-_QUIET = ("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none")
-
-
-def _emulator() -> str:
-    name = f"qemu-system-{os.uname().machine}"
-    found = shutil.which(name)
-    if found is None:
-        raise fail("missing-tool", f"{name} is not installed, and a machine needs it",
-                   hint="install qemu-system-x86 or qemu-system-arm")  # fmt: skip
-    return found
-
-
-def _kind() -> tuple[str, ...]:
-    return ("-machine", "virt" if os.uname().machine == "aarch64" else "q35")
-
-
-def _console() -> str:
-    return "ttyAMA0" if os.uname().machine == "aarch64" else "ttyS0"
-
-
-@cache
-def _tried(emulator: str, image: Path) -> Accelerator:
-    words = (*_kind(), "-accel", "kvm", "-cpu", "host")
-    argv = [emulator, *words, "-m", "512", *_QUIET, "-serial", "stdio", "-no-reboot",
-            "-kernel", os.fspath(image), "-append", f"console={_console()} panic=-1"]  # fmt: skip
-    try:
-        tried = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-                               timeout=_PROBE_S)  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return _emulated("a guest that KVM was to run hung")
-    # Without a root it ends in a panic, which is as far as it has to come.
-    if tried.returncode == 0 and b"Kernel panic" in tried.stdout:
-        return Accelerator((*words, "-smp", "2"))
-    said = tried.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-    return _emulated(f"KVM does not run a guest here ({said[0].rpartition(': ')[2]})")
-
-
-def _emulated(why: str) -> Accelerator:
-    # Some emulators leave wrong flags behind when this instruction is interrupted, and kernels use
-    # it where they are told that it is there: they crashed in every other start.
-    # Tables of five levels cost each access that misses, and a machine of this size needs none.
-    cpu = "max" if os.uname().machine == "aarch64" else "max,la57=off,cx16=off"
-    words = (*_kind(), "-accel", "tcg,thread=multi,tb-size=512", "-cpu", cpu, "-smp", "2")
-    return Accelerator(words, why)

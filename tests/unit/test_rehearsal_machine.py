@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.core import emulator as qemu
 from provision.core.problems import HoldfastError
 from provision.rehearsal import disk, machine
 from tests.unit.rehearsal_support import Commands
@@ -27,7 +28,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    machine._tried.cache_clear()
+    qemu._tried.cache_clear()
     return Commands(tmp_path / "bin", monkeypatch)
 
 
@@ -78,7 +79,7 @@ def test_kvm_is_used_where_a_guest_ran(base: Path, commands: Commands) -> None:
 def test_a_device_is_no_proof_of_kvm(
     base: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
-    monkeypatch.setattr(machine, "_PROBE_S", 0.5)
+    monkeypatch.setattr(qemu, "_PROBE_S", 0.5)
     commands.add(emulator(), script.replace("sleep", "exec sleep"))
     chosen = machine.accelerator(base)
     assert not any("kvm" in word for word in chosen.words)
