@@ -94,9 +94,11 @@ def _el(definition: Definition, given: Given) -> Source:
     if given.lock is None or given.files is None:
         raise fail(
             "no-lock",
-            f"{definition.name} is made of Enterprise Linux packages, and no stack lock names them",
+            f"{definition.name} is made of what a stack lock pins, and no stack lock names them"
+            if given.lock is None
+            else f"nothing holds the bytes that {given.lock} pins",
             hint="give --stack LOCK and --files DIR, the folder with what it pins; or --base"
-            " rehearsal",
+            " rehearsal, without either",
             exit_code=ExitCode.USAGE,
         )
     lock, problems = load_lock(given.lock)

@@ -16,7 +16,7 @@ from ansible.plugins.connection import ConnectionBase
 DOCUMENTATION = r"""
 name: sandbox
 short_description: Run tasks in the root of an image, inside the sandbox that builds it
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Enters the namespaces of a process that C(holdfast image build) keeps - user, mount, process,
     network, IPC and host name - and runs there. The network namespace has no interface, and /proc

@@ -78,6 +78,9 @@ class Service(Type):
         verbs = ["unmask"] if unit.masked else []
         if state == "enabled" and not unit.enabled:
             verbs.append("enable")
+        if self.node.offline:
+            # Nothing runs where an image is built; what is enabled runs from the first start on.
+            return verbs
         if not running and not held_back(unit) and (verbs or not once(unit)):
             verbs.append("start")
         return verbs
