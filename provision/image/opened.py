@@ -58,7 +58,7 @@ def opened(artefact: Path, sandbox: Sandbox, into: Path) -> Path:
     if head[SECTOR : SECTOR + 8] == b"EFI PART":
         return _of_disk(artefact, sandbox, root)
     if head[257:262] == b"ustar" or head.startswith((_GZIP, _ZSTD, _XZ)):
-        return _of_tar(artefact, sandbox, root)
+        return _of_archive(artefact, sandbox, root)
     raise _no(artefact, "is no image that can be opened",
               "a folder, a tar archive, an OCI layout, or a disk image (raw, qcow2)")  # fmt: skip
 
@@ -75,6 +75,16 @@ def _of_folder(folder: Path, sandbox: Sandbox, into: Path) -> Path:
     if (folder / "root/usr").is_dir():
         return folder / "root"
     raise _no(folder, "holds no root file system", "it has neither usr/ nor root/usr/")
+
+
+def _of_archive(archive: Path, sandbox: Sandbox, root: Path) -> Path:
+    """A tree, or an OCI layout in one file."""
+    _of_tar(archive, sandbox, root)
+    if not (root / "oci-layout").is_file() or (root / "usr").exists():
+        return root
+    layout = root.with_name("layout")
+    root.rename(layout)
+    return _of_oci(layout, sandbox, root)
 
 
 def _of_tar(archive: Path, sandbox: Sandbox, root: Path) -> Path:

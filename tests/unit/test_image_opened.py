@@ -126,6 +126,10 @@ def test_an_oci_layout_is_opened_layer_by_layer(tree, tmp_path):
     (layout / "index.json").write_text(json.dumps({"manifests": [{"digest": manifest}]}))
     root = _open(layout, tmp_path)
     assert {*state(root)} - {*state(tree)} == {"/etc/more"}
+    packed = tmp_path / "image.oci.tar"
+    run("tar", "--create", f"--directory={layout}", f"--file={packed}", ".")
+    (tmp_path / "again").mkdir()
+    assert state(_open(packed, tmp_path / "again")) == state(root)
     (layout / "index.json").write_text(json.dumps({"manifests": [{"digest": "sha256:../x"}]}))
     with pytest.raises(HoldfastError, match="no OCI layout"):
         opened(layout, Sandbox(), tmp_path)
