@@ -102,7 +102,7 @@ def test_lock_names_every_dependency():
     wanted += project["project"]["optional-dependencies"]["rehearsal"]
     for group in project["dependency-groups"].values():
         wanted += [entry for entry in group if isinstance(entry, str)]
-    names = {re.split(r"[<>=~! ]", w)[0].lower().replace("_", "-") for w in wanted}
+    names = {re.split(r"[<>=~! \[]", w)[0].lower().replace("_", "-") for w in wanted}
     locked = {
         line.split("==")[0].lower().replace("_", "-")
         for line in (ROOT / "requirements.lock").read_text().splitlines()

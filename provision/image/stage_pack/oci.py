@@ -10,10 +10,11 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from provision.image.stage_kernel import kernel_version
 from provision.image.stage_pack.archive import Written
@@ -50,7 +51,7 @@ def oci(job: Job) -> list[dict[str, Any]]:
         ],
     }
     path = job.folder / f"{job.name}.oci.tar"
-    with _Members(path, job.work.epoch) as members:
+    with _members(path, job.work.epoch) as members:
         members.add("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         members.add("index.json", _json(index))
         blobs: list[tuple[str, bytes | Path]] = [(_sha256(config), config),
@@ -78,7 +79,7 @@ def warewulf(job: Job) -> list[dict[str, Any]]:
     listing = [{"Config": f"{_sha256(config)}.json", "RepoTags": [f"{job.name}:latest"],
                 "Layers": ["layer.tar"]}]  # fmt: skip
     path = job.folder / f"{job.name}.warewulf.tar"
-    with _Members(path, job.work.epoch) as members:
+    with _members(path, job.work.epoch) as members:
         members.add("manifest.json", _json(listing))
         members.add(f"{_sha256(config)}.json", config)
         members.add("layer.tar", file)
@@ -163,18 +164,18 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@contextmanager
+def _members(path: Path, epoch: int) -> Iterator[_Members]:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        yield _Members(tar, epoch)
+
+
 class _Members:
     """An archive whose members all belong to root and are of one time."""
 
-    def __init__(self, path: Path, epoch: int) -> None:
-        self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - see __exit__
+    def __init__(self, tar: tarfile.TarFile, epoch: int) -> None:
+        self._tar = tar
         self._epoch = epoch
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._tar.close()
 
     def add(self, name: str, content: bytes | Path) -> None:
         info = tarfile.TarInfo(name)
