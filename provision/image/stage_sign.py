@@ -42,7 +42,7 @@ from provision.image.manifest import (
 from provision.image.stage_pack.disk import to_qcow2
 from provision.image.stages import versions
 from provision.image.statement import statement
-from provision.image.verification import verify_image
+from provision.image.verification import verify_manifest
 from provision.image.work import Given, Work
 
 VERSION = 1
@@ -94,7 +94,7 @@ def options(definition: Definition, given: Given) -> Options:
 
 
 def run(work: Work) -> None:
-    """Fill the image's folder, and look whether it verifies.
+    """Fill the image's folder.
 
     Raises:
         HoldfastError: the gate did not pass, a tool failed, or the key cannot sign.
@@ -135,17 +135,20 @@ def run(work: Work) -> None:
 
 
 def write_signed(folder: Path, manifest: Manifest, signer: Any) -> None:
-    """Write manifest, statement and envelope of the image in `folder`, and verify it.
+    """Write manifest, statement and envelope of the image in `folder`, and verify them.
+
+    The files that the manifest names were read to write it, and are not read again: disks are of
+    many GiB.
 
     Raises:
-        HoldfastError: the key cannot sign, or the image does not verify.
+        HoldfastError: the key cannot sign, or what it signed does not verify.
     """
     text = statement(manifest)
     (folder / manifests.MANIFEST).write_text(manifest.to_text(), encoding="utf-8")
     (folder / manifests.STATEMENT).write_text(text, encoding="utf-8")
     envelope = sealed(text.encode(), signer)
     (folder / manifests.ENVELOPE).write_text(envelope, encoding="ascii")
-    verify_image(folder, signer.public)
+    verify_manifest(folder, signer.public)
 
 
 def _artefacts(work: Work) -> list[Artefact]:
@@ -159,13 +162,15 @@ def _artefacts(work: Work) -> list[Artefact]:
         target.parent.mkdir(parents=True, exist_ok=True)
         sign = _how(one) if own else None
         if sign is None:
-            work.sandbox.run(["cp", "--reflink=auto", "--sparse=always", source, target])
+            work.sandbox.run(["cp", "--reflink=auto", "--sparse=auto", source, target])
         else:
             work.says(f"signing {one['path']}")
             sign(work, one, source, target)
+        same = {"name": one["path"], "size": one["size"], "sha256": one["sha256"]}
         found.append(
             Artefact(
-                **part_of(target, one["path"]),
+                # What is not signed is as stage pack left it, and that stage has read it whole.
+                **(same if sign is None else part_of(target, one["path"])),
                 format=one["format"],
                 bootable=one["bootable"],
                 roothash=one.get("roothash"),
@@ -191,7 +196,7 @@ def _program(work: Work, one: dict[str, Any], source: Path, target: Path) -> Non
 
 def _raw(work: Work, one: dict[str, Any], source: Path, target: Path) -> None:
     """Put the signed boot program into the partition that firmware reads."""
-    work.sandbox.run(["cp", "--reflink=auto", "--sparse=always", source, target])
+    work.sandbox.run(["cp", "--reflink=auto", "--sparse=auto", source, target])
     plain, signed = target.with_suffix(".unsigned"), target.with_suffix(".signed")
     place = ["-i", f"{target}@@{one['esp']['offset']}"]
     inside = f"::/{one['boot_path']}"
