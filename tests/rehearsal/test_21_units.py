@@ -104,9 +104,23 @@ def site(state_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         ran = found.up(found.inventory("first", "stack.lock.json"))
         assert ran.code == 0, ran.said()
         assert found.called() == []
+        for name in ("n1", "n2"):
+            found.rack.ssh(name, _with_kernel(built.folder / NEWER.lock))
         yield found
     finally:
         built.take_down()
+
+
+def _with_kernel(path: Path) -> str:
+    """A script that installs a lock's kernel beside the one that is there, as dnf does on EL.
+
+    The nodes' dnf is Debian's, which knows no packages that are installed several times.
+    """
+    lock = json.loads(path.read_text())
+    (kernel,) = (row for row in lock["rpms"] if row["name"] == "kernel-core")
+    address, place = lock["origins"]["rehearsal"]["address"], lock["repositories"][0]["path"]
+    file = f"kernel-core-{kernel['version']}-{kernel['release']}.{kernel['arch']}.rpm"
+    return f"curl -sfo /root/k.rpm {address}/{place}/{file} && rpm -i /root/k.rpm"
 
 
 def whole(site: Site, name: str) -> None:

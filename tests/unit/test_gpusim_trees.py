@@ -199,6 +199,41 @@ def test_a_node_without_gpus_is_told_nothing_of_them(tmp_path):
     assert len(list(wants.iterdir())) == 2
 
 
+def test_another_driver_brings_its_cuda_and_firmware():
+    model = models.with_driver(models.load("h100-sxm"), "590.44.01")
+    driver = model.driver
+    assert (driver.nvml, driver.cuda, driver.branch) == ("13.590.44.01", 13010, "r590_00")
+    assert model.gpu.firmware.gsp == "590.44.01"
+    assert models.with_driver(models.load("h100-sxm"), "570.86.15").driver.cuda == 12080
+
+
+@as_root
+def test_a_node_shows_the_driver_whose_module_it_starts_with(tmp_path):
+    first = models.load("h100-sxm")
+    other = models.with_driver(first, "590.44.01")
+    (tmp_path / "upper").mkdir()
+    shown, machine = models.fresh(first), uuid.uuid4()
+    onnode.prepare(tmp_path, machine, shown, [first.driver, other.driver])
+    base = onnode.folder_of(tmp_path)
+    place = base / "drivers/590.44.01"
+
+    def versions(folder):
+        told = state.read(folder / "state.json")
+        banner = (folder / "driver/nvidia/version").read_text()
+        return told.module.version, told.gpus[0].firmware.gsp, told.module.version in banner
+
+    assert versions(base) == (first.driver.version, first.driver.version, True)
+    assert versions(place) == ("590.44.01", "590.44.01", True)
+    # What is broken is broken under both; a module of an earlier version stays one.
+    lost = faults.inject(shown, "gpu-lost", 5, now=time.time())
+    broken = faults.inject(lost, "module-older", now=time.time())
+    onnode.show(tmp_path, machine, None, broken)
+    for folder in (base, place):
+        told = state.read(folder / "state.json")
+        assert told.module.version == broken.module.version != first.driver.version
+        assert told.faults == broken.faults != ()
+
+
 def test_the_inventory_declares_what_the_model_has(tmp_path):
     node = Node("n1", 1, tmp_path / "nodes/n1", "hf-000000")
     key = node.folder / "upper/etc/ssh/ssh_host_ed25519_key.pub"

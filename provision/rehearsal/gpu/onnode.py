@@ -164,11 +164,9 @@ def show(node: Path, machine: uuid.UUID, boot: uuid.UUID | None, shown: State) -
         log = (line.model_copy(update={"boot": line.boot or boot.hex}) for line in shown.log)
         shown = shown.model_copy(update={"log": tuple(log)})
     folder = folder_of(node)
-    first, *others = _drivers(folder) or [None]
-    for other in others:
-        assert first is not None
-        assert other is not None
-        _lay(folder / "drivers" / other.version, machine, models.driven(shown, first, other))
+    drivers = _drivers(folder)
+    for other in drivers[1:]:
+        _lay(folder / "drivers" / other.version, machine, models.driven(shown, drivers[0], other))
     _lay(folder, machine, shown)
 
 

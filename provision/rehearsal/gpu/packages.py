@@ -84,7 +84,6 @@ class _Plan:
     links: dict[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     post: str = ""
-    provides: tuple[str, ...] = ()
 
 
 def with_gpus(
@@ -254,7 +253,7 @@ class _Maker:
                 _Plan(name, release.removesuffix(f".hfr{self.choice.release}.{os.uname().machine}"),
                       "The kernel for which simulated modules are made", "kernel",
                       {f"/usr/lib/modules/{release}/modules.{kind}": "" for kind in
-                       ("order", "builtin")}, provides=("installonlypkg(kernel)",))
+                       ("order", "builtin")})
             )  # fmt: skip
         return plans
 
@@ -361,7 +360,6 @@ def _laid_out(plan: _Plan, root: Path) -> rpms.Package:
         licence="Apache-2.0",
         paths=(*plan.files, *plan.links),
         requires=plan.requires,
-        provides=plan.provides,
         post=plan.post,
     )
 
