@@ -26,8 +26,9 @@ from provision.core.files import sync_directory, write_whole
 from provision.core.locks import FileLock, Held
 from provision.core.problems import fail
 from provision.core.shapes import Listing, Model
-from provision.image.manifest import Sha256
-from provision.image.verification import Verified, verify_image
+from provision.image.manifest import Manifest, Sha256
+from provision.image.sandbox import Sandbox
+from provision.image.verification import Verified, verify_image, verify_manifest
 
 CHANNELS = ("dev", "staging", "prod")
 SCHEMA = "holdfast.image-channel/1"
@@ -59,8 +60,9 @@ def publish(
         HoldfastError: it does not verify or its gate did not pass (exit code 1), or the store
             cannot be used (3).
     """
+    # First what is read at once: disks are of many GiB.
+    _require_gate(verify_manifest(source, key), source)
     verified = verify_image(source, key)
-    _require_gate(verified)
     manifest = verified.manifest
     with _locked(store):
         place = store / "images" / manifest.digest
@@ -97,7 +99,8 @@ def roll_back(
             raise fail("no-earlier", f"{channel} named {what} before", where=str(store),
                        hint="publish the image that it is to name",
                        exit_code=ExitCode.USAGE)  # fmt: skip
-        _require_gate(verify_image(store / "images" / found[0], key))
+        place = store / "images" / found[0]
+        _require_gate(verify_image(place, key).manifest, place)
         # What is left of stays in the list: rolling back may be rolled back.
         before = (old.digest, *(one for one in old.before if one != found[0]))
         new = Pointer(name=name, channel=channel, digest=found[0], before=before)
@@ -132,12 +135,12 @@ def pointers(store: Path) -> list[Pointer]:
     return [one for one in every if one is not None]
 
 
-def _require_gate(verified: Verified) -> None:
-    gate = verified.manifest.gate
+def _require_gate(manifest: Manifest, where: Path) -> None:
+    gate = manifest.gate
     if gate.passed and gate.forced is None:
         return
     why = f"it was passed by force ({gate.forced})" if gate.forced else "it did not pass"
-    raise fail("gate", f"this image is not published: {why}", where=str(verified.folder),
+    raise fail("gate", f"this image is not published: {why}", where=str(where),
                hint="mend what the gate names, or waive it with owner and expiry, and build again",
                exit_code=ExitCode.FINDINGS)  # fmt: skip
 
@@ -147,7 +150,8 @@ def _copy(verified: Verified, place: Path, key: ec.EllipticCurvePublicKey) -> No
     place.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=place.parent))
     try:
-        shutil.copytree(verified.folder, part / "image")
+        # cp keeps the holes of a disk, most of which is empty.
+        Sandbox((part,)).copy(verified.folder, part / "image")
         copied = verify_image(part / "image", key)
         if copied.manifest.digest != verified.manifest.digest:
             raise fail("changed", "the image changed while it was copied",
