@@ -93,6 +93,8 @@ def build(
     """
     epoch = epoch_of(definition, os.environ if environ is None else environ)
     chosen = stages.until(until)
+    for one in chosen:
+        stages.sources(one.name)
     kept = store or default_store()
     # Asked before anything is done: without these no stage can run.
     numbers()

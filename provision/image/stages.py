@@ -107,18 +107,21 @@ def identify(
         "epoch": epoch,
         "options": options.model_dump(mode="json"),
         "definition": {name: read[name] for name in sorted(stage.READS)},
-        "source": sources(one.name),
+        "source": dict(sources(one.name)),
         "inputs": {name: earlier[name].id for name in stage.NEEDS},
         "tools": tools,
     }
     return StageRecord(hashlib.sha256(canonical(body).encode()).hexdigest(), tools)
 
 
-def sources(name: str) -> dict[str, str]:
+@cache
+def sources(name: str) -> Mapping[str, str]:
     """The sha256 of the files that decide what a stage makes, by their names.
 
-    They are the stage's own, and those of this room that it imports, directly or not: a stage is
-    made again when anything that it is built from here has changed.
+    Read once, and before the first stage runs: what runs is the text that was loaded then, and an
+    edit during a build must not give what the old text made the new one's name. They are the
+    stage's own, and those of this room that it imports, directly or not: a stage is made again
+    when anything that it is built from here has changed.
     """
     here = Path(__file__).parent
     own = _source(name)

@@ -132,6 +132,19 @@ def test_a_changed_source_makes_another_id(table, monkeypatch):
     assert ids(table, definition()) != before
 
 
+def test_an_edit_during_a_build_does_not_name_what_the_old_text_made(monkeypatch, tmp_path):
+    stages.sources.cache_clear()
+    text = tmp_path / "text"
+    text.write_text("old")
+    monkeypatch.setattr(stages.known()["tree"].stage, "SOURCES", (text,), raising=False)
+    before = stages.sources("tree")
+    text.write_text("new")
+    assert stages.sources("tree") == before
+    stages.sources.cache_clear()
+    assert stages.sources("tree") != before
+    stages.sources.cache_clear()
+
+
 def test_a_tool_of_another_version_makes_another_id(table, monkeypatch):
     put(table, stage("first", first))
     monkeypatch.setattr(stages, "versions", lambda tools: {"mke2fs": "1.47.0"})
