@@ -25,7 +25,7 @@ class Action:
 ACTIONS: dict[str, Action] = {
     "list": Action(
         "provision.cli.image.listing",
-        "list the definitions, and what of each is kept",
+        "list the definitions of images, each judged",
         "List the definitions of images that ship with Holdfast, or those given; every mistake in"
         " them is said with its place. Nothing is built.",
     ),
