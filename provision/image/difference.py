@@ -191,12 +191,19 @@ def _versions(one: Described) -> dict[str, str]:
 
 def _sbom(one: Described, other: Described) -> Iterator[Change]:
     yield from _mapped(_materials(one), _materials(other))
+    before, after = _licences(one), _licences(other)
+    # The licence of what is new or gone is no change of its own.
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name]:
+            yield Change(f"licence of {name}", before[name] or "none", after[name] or "none")
 
 
 def _materials(one: Described) -> dict[str, str]:
-    found = {f"licence of {c.name}": c.licence for c in one.components if c.licence}
-    found |= {f"{c.kind} {c.name}": _said(c) for c in one.components if c.kind != "library"}
-    return found
+    return {f"{c.kind} {c.name}": _said(c) for c in one.components if c.kind != "library"}
+
+
+def _licences(one: Described) -> dict[str, str]:
+    return {component.name: component.licence for component in one.components}
 
 
 def _said(component: Component) -> str:
