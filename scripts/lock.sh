@@ -17,7 +17,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$uv" pip compile pyproject.toml \
-    --extra rehearsal --group dev \
+    --extra rehearsal --extra images --group dev \
     --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-config --quiet "$@" \
     --output-file "$work/lock"

@@ -60,7 +60,19 @@ def _user_namespaces() -> bool:
     return True
 
 
+def _ovmf() -> bool:
+    from provision.image.qemu import found_firmware
+
+    return found_firmware() is not None
+
+
 NEEDS = {
+    "ovmf": Need(
+        # No command says whether it is there, and only `image boot` and its tests want it.
+        _ovmf,
+        "there is no UEFI for virtual machines here",
+        "where ovmf (Debian) or edk2-ovmf (EL) is installed, `make unit` shows it",
+    ),
     "user_namespaces": Need(
         # Set-up brings the tools; a kernel or a container may forbid it, and an ordinary user
         # without numbers of their own has nobody to be.

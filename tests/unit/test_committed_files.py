@@ -99,7 +99,8 @@ def test_lock_names_every_dependency():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = list(project["project"]["dependencies"])
-    wanted += project["project"]["optional-dependencies"]["rehearsal"]
+    for extra in project["project"]["optional-dependencies"].values():
+        wanted += extra
     for group in project["dependency-groups"].values():
         wanted += [entry for entry in group if isinstance(entry, str)]
     names = {re.split(r"[<>=~! \[]", w)[0].lower().replace("_", "-") for w in wanted}

@@ -49,6 +49,14 @@ ACTIONS: dict[str, Action] = {
         " lint. Rules that only a running system can answer are named and left to the scan after"
         " the first boot.",
     ),
+    "boot": Action(
+        "provision.cli.image.booting",
+        "say whether an image's disks start",
+        "Start a copy of each disk of an image twice in a virtual machine with UEFI, without a"
+        " network. A start counts when the system itself says that it is there and turns the"
+        " machine off; a unit that failed is named. With keys for Secure Boot, firmware starts only"
+        " what they signed.",
+    ),
     "key": Action(
         "provision.cli.image.key",
         "make a key to sign images with, or keys for Secure Boot",
