@@ -63,6 +63,11 @@ class Described:
         return {str(name): str(one["result"]) for name, one in rules.items()}
 
     @cached_property
+    def varying(self) -> frozenset[str]:
+        """The paths whose content is another in some of the image's formats."""
+        return frozenset(path for one in self.manifest.artefacts for path in one.differs)
+
+    @cached_property
     def units(self) -> dict[str, str]:
         """What is enabled or masked, and for what."""
         return units_of(self.files)

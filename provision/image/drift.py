@@ -45,6 +45,9 @@ _OWN_ARGUMENTS = ("BOOT_IMAGE=", "initrd=", "ip=", "holdfast.", "rd.live.", "sys
 """What boot programs add to the kernel's arguments by themselves."""
 
 
+_VARIES = "it is another in a format of the image whose root is on no disk of the definition"
+
+
 @dataclass(frozen=True)
 class Drift:
     """One thing in which a node differs from its image, and the command that takes it back."""
@@ -198,10 +201,13 @@ class _Paths:
         """Whether a rule passes over the difference, or a package's drift tells it."""
         if path in self.folded:
             return True
+        alike = one is None or other is None or _access(one) == _access(other)
+        if path in self.image.varying and alike:
+            self.passed_over[path] = _VARIES
+            return True
         rule = self.ignored.rule(path)
         if rule is None:
             return self._passes_as_folder(path, one, other)
-        alike = one is None or other is None or _access(one) == _access(other)
         if rule.what == "all" or (rule.what == "added" and one is None) or (
             rule.what == "content" and alike
         ):  # fmt: skip

@@ -54,11 +54,15 @@ class Part(Model):
 
 
 class Artefact(Part):
-    """A file that machines are made from, or start from."""
+    """A file that machines are made from, or start from.
+
+    `differs` names the paths of the tree that this format has with other content.
+    """
 
     format: str
     bootable: bool = False
     roothash: Sha256 | None = None
+    differs: Listing[str] = ()
 
 
 class Tree(Model):

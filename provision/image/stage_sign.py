@@ -174,6 +174,7 @@ def _artefacts(work: Work) -> list[Artefact]:
                 format=one["format"],
                 bootable=one["bootable"],
                 roothash=one.get("roothash"),
+                differs=tuple(f"/{path}" for path in one.get("differs", ())),
             )
         )
     return found

@@ -248,6 +248,18 @@ def test_a_kernel_and_its_arguments(origin, node):
     assert not drift(origin[1], replace(seen, own_kernel=False), NONE).drifts
 
 
+def test_what_varies_by_format_is_told_only_where_its_access_changed(origin, node, tmp_path):
+    (node / "etc/conf").write_text("the archive's own")
+    artefact = origin[1].manifest.artefacts[0].model_copy(update={"differs": ("/etc/conf",)})
+    varied = Described(tmp_path, origin[1].manifest.model_copy(update={"artefacts": (artefact,)}))
+    varied.__dict__.update(files=origin[1].files, packages=origin[1].packages)
+    found = drift(varied, sight(node), NONE)
+    assert (found.drifts, list(found.ignored)) == ((), ["/etc/conf"])
+    assert [d.what for d in drift(origin[1], sight(node), NONE).drifts] == ["/etc/conf"]
+    (node / "etc/conf").chmod(0o777)
+    assert "mode" in {d.kind for d in drift(varied, sight(node), NONE).drifts}
+
+
 # What could not be looked at.
 
 

@@ -89,7 +89,7 @@ def _pack(out: Path) -> None:
     boots = {"bootable": True, "esp": {"offset": OFFSET, "size": 8 * OFFSET}, "boot_path": BOOT}
     more = {"raw/d.raw": boots, "qcow2/d.qcow2": boots,
             "netboot/uki.efi": {"bootable": True, "roothash": digest("root")},
-            "netboot/initrd": {}, "tar/d.tar": {}}  # fmt: skip
+            "netboot/initrd": {}, "tar/d.tar": {"differs": ["etc/fstab"]}}  # fmt: skip
     told = [
         {"name": Path(path).name, "format": path.split("/")[0], "path": path, "bootable": False,
          "size": (out / path).stat().st_size,
@@ -165,6 +165,7 @@ def test_the_image_verifies_and_says_by_what(inputs, keys, signed):
     }  # fmt: skip
     for name in ("tar/d.tar", "netboot/initrd"):
         assert (signed / name).read_bytes() == (inputs["pack"] / name).read_bytes()
+    assert {a.differs for a in found.artefacts} == {(), ("/etc/fstab",)}
     assert found.gate.passed
     assert found.stages["seal"].tools == {"rpm": "4"}
     leftover = {p.name for p in signed.rglob("*") if p.suffix in (".signed", ".unsigned", ".disk")}
