@@ -22,7 +22,16 @@ from provision.verdict.issues import Issue, all_findings, issues, issues_of
 from provision.verdict.model import Finding, NodeSummary, Status, Verdict, count, worst
 from provision.verdict.rules import NodeRules, by_status
 from provision.verdict.text import clean, one_line, shorten
-from provision.verdict.words import LOOKS, answers, duration, headline, moment, plural
+from provision.verdict.words import (
+    LOOKS,
+    answers,
+    duration,
+    headline,
+    is_image,
+    moment,
+    plural,
+    subject,
+)
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PRINTED = 12
@@ -88,6 +97,8 @@ def render(verdict: Verdict) -> str:
     return template.render(
         verdict=verdict,
         headline=headline(verdict),
+        subject=subject(verdict),
+        image=is_image(verdict),
         looks=LOOKS,
         counts=count(all_findings(verdict)),
         pages=pages,
@@ -125,6 +136,7 @@ def render_rules(verdict: Verdict, page: NodeRules, report: str = "") -> str:
         .get_template("rules.html.j2")
         .render(
             verdict=verdict,
+            subject=subject(verdict),
             page=page,
             controls=verdict.rules.controls,
             groups=by_status(page.rules),

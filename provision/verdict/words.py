@@ -33,24 +33,39 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def subject(verdict: Verdict) -> str:
+    """What was judged, as a sentence begins with it."""
+    return f"{'Image' if is_image(verdict) else 'Rack'} {verdict.rack}"
+
+
+def is_image(verdict: Verdict) -> bool:
+    """Whether the verdict is on an image and not on a rack."""
+    return verdict.kind.partition("-")[0] == "image"
+
+
 def headline(verdict: Verdict) -> str:
     """The verdict in one sentence."""
+    what = subject(verdict)
+    if is_image(verdict) and verdict.status.gates and verdict.findings:
+        counts = verdict.counts()
+        rest = f", {counts['unknown']} could not be judged" if counts["unknown"] else ""
+        return f"{what} is refused: {plural(counts['fail'], 'check')} failed{rest}."
     statuses = [worst(own) for own in verdict.by_node().values()]
     total = plural(len(statuses), "node")
     failing, unproven = statuses.count(Status.FAIL), statuses.count(Status.UNKNOWN)
     if not verdict.findings:
-        return f"Rack {verdict.rack} is not proven: nothing was judged."
+        return f"{what} is not proven: nothing was judged."
     if verdict.status is Status.FAIL:
         rest = f", {unproven} more could not be judged" if unproven else ""
-        return f"Rack {verdict.rack} fails on {failing} of {total}{rest}."
+        return f"{what} fails on {failing} of {total}{rest}."
     if verdict.status is Status.UNKNOWN:
-        return f"Rack {verdict.rack} is not proven: {unproven} of {total} could not be judged."
+        return f"{what} is not proven: {unproven} of {total} could not be judged."
     counts = verdict.counts()
     checks = plural(counts["pass"], "check")
     if verdict.status is Status.WAIVED:
         waived = plural(counts["waived"], "finding")
-        return f"Rack {verdict.rack} passes with {waived} waived: {total}, {checks}."
-    return f"Rack {verdict.rack} passes: {total}, {checks}."
+        return f"{what} passes with {waived} waived: {total}, {checks}."
+    return f"{what} passes: {total}, {checks}."
 
 
 def answers(verdict: Verdict) -> list[Finding]:

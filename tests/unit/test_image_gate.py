@@ -342,7 +342,9 @@ def test_the_verdict_after_the_first_boot_stands_in_the_same_report(good):
     both = gate.merged(before, after)
     assert [node.name for node in both.nodes] == ["tiny", "tiny-booted"]
     assert both.status is Status.FAIL
-    assert "tiny-booted" in html.render(both)
+    page = html.render(both)
+    assert "tiny-booted" in page
+    assert "Image tiny is refused: 1 check failed." in page
     assert schema.from_json(schema.to_text(both)).node_status("tiny-booted") is Status.FAIL
     second = replace(finding, node="other")
     with pytest.raises(HoldfastError):

