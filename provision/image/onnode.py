@@ -83,13 +83,16 @@ def packages(known: frozenset[str]) -> dict[str, list[str]]:
 
     Those that are not in `known` come with the paths that they own.
     """
-    form = r"%{NAME}-%{EPOCHNUM}:%{VERSION}-%{RELEASE}.%{ARCH}"
-    names = rpm("-qa", "--qf", form + r"\n")
-    found = {name.replace(".(none)", ""): name for name in names}
-    return {
-        nevra: [] if nevra in known else rpm("-q", "--qf", r"[%{FILENAMES}\n]", name)
-        for nevra, name in found.items()
-    }
+    form = r"%{DBINSTANCE}\t%{NAME}-%{EPOCHNUM}:%{VERSION}-%{RELEASE}.%{ARCH}\n"
+    found = {}
+    for line in rpm("-qa", "--qf", form):
+        number, _, nevra = line.partition("\t")
+        # A public key has no architecture.
+        nevra = nevra.replace(".(none)", "")
+        # By its number: not every rpm knows a package by a name with an epoch.
+        ask = ("-q", "--querybynumber", number, "--qf", r"[%{FILENAMES}\n]")
+        found[nevra] = [] if nevra in known else rpm(*ask)
+    return found
 
 
 def rpm(*words: str) -> list[str]:

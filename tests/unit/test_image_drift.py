@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +17,7 @@ import pytest
 
 from provision.core.problems import HoldfastError
 from provision.image import manifest as manifests
+from provision.image import onnode
 from provision.image.described import Described, describe
 from provision.image.drift import KINDS, Drift, Sight, drift
 from provision.image.filelist import parse_files
@@ -353,6 +356,13 @@ def test_an_answer_is_read():
 def test_an_answer_that_is_none_is_refused(raw):
     with pytest.raises(ValueError, match=r"."):
         read_answer(raw)
+
+
+def test_what_is_sent_to_a_node_needs_nothing_but_python():
+    tree = ast.parse(Path(onnode.__file__).read_text(encoding="utf-8"))
+    named = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    named |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert {str(name).partition(".")[0] for name in named} <= sys.stdlib_module_names
 
 
 # What is ignored.
