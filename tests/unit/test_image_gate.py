@@ -16,6 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from provision.checks import openscap
+from provision.checks.openscap import Scanned
+from provision.checks.scap_results import RuleResult, Scan
+from provision.cli import main
 from provision.core.problems import HoldfastError
 from provision.image import gate, stage_scan
 from provision.image.scan import running, scanner
@@ -365,3 +369,54 @@ def test_a_selection_of_the_small_policy_is_whole(good):
     assert Selection("basic", (), good.waivers).profile in asked.policy.profiles
     assert asked.resolution.target == Target("el10", "image")
     assert {item.control.id for item in asked.resolution.waived} == {"telnet-gone"}
+
+
+def _kept(folder: Path, *, node: str = "gpu-node", banner: str = "pass") -> Path:
+    """What `holdfast image scan --out` keeps, of three rules."""
+    rules = {
+        "accounts_tmout": RuleResult("accounts_tmout", "pass", "medium"),
+        "banner_etc_issue_cis": RuleResult("banner_etc_issue_cis", banner, "medium"),
+        "dconf_db_up_to_date": RuleResult("dconf_db_up_to_date", "notapplicable", "high"),
+    }
+    scan = Scan("b", "0.1.76", "cis_l1_server_el10", "", "", "oscap", rules)
+    scanned = Scanned(node, scan, content="ssg-rhel10-ds.xml", release="10")
+    folder.mkdir(exist_ok=True)
+    body = {"base": "rehearsal", "scan": openscap.to_json(scanned)}
+    (folder / "results.json").write_text(json.dumps(body))
+    (folder / "gate.json").write_text(json.dumps({"day": "2026-11-02"}))
+    return folder
+
+
+def _record(capsys, folder: Path, into: Path, *more: object) -> tuple[int, str]:
+    words = ["profile", "baseline", "gpu-node", "--scan", folder, "--into", into, *more]
+    code = main.main([str(word) for word in words])
+    said = capsys.readouterr()
+    return int(code), said.out + said.err
+
+
+def test_a_kept_scan_becomes_the_baseline_for_images(tmp_path, capsys):
+    code, said = _record(capsys, _kept(tmp_path / "scan"), tmp_path / "into")
+    assert code == 0, said
+    made = baselines.read(tmp_path / "into/cis_l1_server-el10-image.yml")
+    assert (made.kind, made.recorded, made.floor) == ("image", dt.date(2026, 11, 2), 2)
+    assert made.notapplicable == ("dconf_db_up_to_date",)
+
+
+def test_a_rule_that_fails_is_recorded_with_a_reason_only(tmp_path, capsys):
+    folder = _kept(tmp_path / "scan", banner="fail")
+    code, said = _record(capsys, folder, tmp_path / "into")
+    assert code == 1
+    assert "banner_etc_issue_cis" in said
+    reasons = tmp_path / "reasons.yml"
+    reasons.write_text("banner_etc_issue_cis: The site shows its own.\n")
+    code, said = _record(capsys, folder, tmp_path / "into", "--reasons", reasons)
+    assert code == 0, said
+
+
+def test_a_scan_of_another_image_and_no_scan_are_refused(tmp_path, capsys):
+    code, said = _record(capsys, _kept(tmp_path / "scan", node="head-node"), tmp_path / "into")
+    assert code == 2
+    assert "head-node" in said
+    code, said = _record(capsys, tmp_path / "none", tmp_path / "into")
+    assert code == 2
+    assert "no scan of an image is kept here" in said
