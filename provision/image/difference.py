@@ -287,7 +287,10 @@ def capabilities(value: str) -> str:
     The form is vfs_cap_data: 32 bits of revision and flags, then permitted and inheritable bits,
     low words first.
     """
-    raw = bytes.fromhex(value)
+    try:
+        raw = bytes.fromhex(value)
+    except ValueError:
+        return value
     if len(raw) not in (20, 24) or raw[3] not in (2, 3):
         return value
     words = [int.from_bytes(raw[at : at + 4], "little") for at in range(4, 20, 4)]

@@ -17,6 +17,8 @@ from typing import NamedTuple
 from provision.core.problems import Position, Problem, fail
 
 CAPABILITY = "security.capability"
+TYPES = frozenset("fdlcbps")
+"""File, folder, link, character device, block device, pipe, socket."""
 _COLUMNS = 8
 
 
@@ -78,6 +80,8 @@ def parse_files(text: str, name: str) -> dict[str, Entry]:
             raw, kind, mode, uid, gid, size, holds, xattrs = cells
             plain = raw[1:-1]
             at = plain if "\\" not in plain and raw[0] == raw[-1] == '"' else loads(raw)
+            if kind not in TYPES:
+                raise ValueError(f"{kind[:10]!r} is no type")
             if kind == "l":
                 holds = loads(holds)
             add(at, Entry(at, kind, int(mode, 8), int(uid), int(gid), int(size), holds, xattrs))

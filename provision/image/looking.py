@@ -24,12 +24,14 @@ from provision.rack.model import Node, Rack
 from provision.rack.ssh import SshSettings
 from provision.verdict.model import Status
 
-AT_ONCE = 16
+AT_ONCE = 8
 """Nodes that read all their files at the same time; what they send is worked on here."""
 LOOK_S = 600
 """Seconds that a node of patience 1 has."""
-MOST_BYTES = 128 * 1024 * 1024
-"""The most that a node may send, and eight times that once it is unpacked."""
+MOST_BYTES = 64 * 1024 * 1024
+"""The most that a node may send."""
+MOST_TEXT = 4 * MOST_BYTES
+"""The most that this may be once it is unpacked: about a million paths."""
 _BOOT = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv.pop(1))))"
 
 
@@ -163,16 +165,21 @@ def read_answer(raw: bytes, *, own_kernel: bool = True) -> tuple[dict[str, Any],
     """
     unpacker = zlib.decompressobj()
     try:
-        text = unpacker.decompress(raw, 8 * MOST_BYTES).decode("ascii")
+        text = unpacker.decompress(raw, MOST_TEXT).decode("ascii")
     except (zlib.error, UnicodeDecodeError) as error:
         raise ValueError(f"it is not packed as it should be: {error}") from error
     if not unpacker.eof:
         raise ValueError("it is cut short, or too much")
     first, _, rest = text.partition("\n")
     lines, _, last = rest.rstrip("\n").rpartition("\n")
-    about, ending = json.loads(first), json.loads(last)
+    try:
+        about, ending = json.loads(first), json.loads(last)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(about, dict) or about.get("schema") != SCHEMA:
         raise ValueError("it is of another version of Holdfast")
+    if not isinstance(about.get("image"), dict):
+        raise ValueError("it says nothing of its image")
     try:
         files = parse_files(f"{lines}\n", "the node's list of files")
         packages = about["packages"].get("value")

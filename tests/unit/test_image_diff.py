@@ -218,6 +218,7 @@ def test_a_damaged_list_is_refused_with_its_line(text, line):
         ("010000020000000000000000c0000000000000c0", "cap_perfmon"),
         ("zz"[:0], ""),
         ("0102", "0102"),
+        ("no hex", "no hex"),
     ],
 )
 def test_capabilities_in_words(value, words):

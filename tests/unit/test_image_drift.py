@@ -351,6 +351,10 @@ def test_an_answer_is_read():
         answer(ABOUT, ROOT_LINE, last=[1]),
         answer({**ABOUT, "packages": 1}, ROOT_LINE),
         zlib.compress(b"{}"),
+        answer({**ABOUT, "image": None}, ROOT_LINE),
+        answer(ABOUT, ROOT_LINE.replace("\td\t", "\tx\t")),
+        answer(ABOUT, ROOT_LINE.replace("0755", "-9")[:-8]),
+        zlib.compress(b"[" * 200_000 + b"\n" + b"{}\n"),
     ],
 )
 def test_an_answer_that_is_none_is_refused(raw):
