@@ -176,10 +176,12 @@ def read_answer(raw: bytes, *, own_kernel: bool = True) -> tuple[dict[str, Any],
         about, ending = json.loads(first), json.loads(last)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+    if (
+        not isinstance(about, dict)
+        or about.get("schema") != SCHEMA
+        or not isinstance(about.get("image"), dict)
+    ):
         raise ValueError("it is of another version of Holdfast")
-    if not isinstance(about.get("image"), dict):
-        raise ValueError("it says nothing of its image")
     try:
         files = parse_files(f"{lines}\n", "the node's list of files")
         packages = about["packages"].get("value")
