@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from provision.checks import test_base as base
 from provision.checks import test_gpu_stack as checks
 from provision.checks.declaration import expected_of
 from provision.rack.model import Gpus, Hardware
@@ -22,7 +23,7 @@ def named(*nevras):
     return [{"name": n.rsplit("-", 2)[0], "nevra": n, "signature": ""} for n in nevras]
 
 
-def asked(tmp_path, installed, *, kernel=RUNNING, kind="metal"):
+def asked(tmp_path, installed, *, kernel=RUNNING, kind="metal", test=checks.test_lock):
     """What the check says of a node with these packages, and what it saw."""
     node = checks_support.node(kind=kind, hardware=HARDWARE, inference=None)
     expected = expected_of(checks_support.rack(tmp_path, node), LOCK, node, "00" * 32)
@@ -31,7 +32,7 @@ def asked(tmp_path, installed, *, kernel=RUNNING, kind="metal"):
         "release": {"VERSION_ID": "10.1", "MACHINE": "x86_64", "KERNEL": kernel},
     }
     evidence = []
-    checks.test_lock(lambda area, part: parts[part], evidence.append, expected)
+    test(lambda area, part: parts[part], evidence.append, expected)
     return evidence
 
 
@@ -53,6 +54,17 @@ def test_a_kernel_beside_the_lock_is_a_way_back_until_it_runs(tmp_path):
     with pytest.raises(AssertionError, match=r"kernel 6\.12\.0-55\.9\.1\.el10_0\.x86_64 runs"):
         asked(tmp_path, named(spare), kernel="6.12.0-55.9.1.el10_0.x86_64")
     assert asked(tmp_path, named(spare), kernel="6.18.1-host", kind="container")
+
+
+def test_a_kernel_beside_the_locked_one_is_no_other_version_of_it(tmp_path):
+    spare = "kernel-core-0:6.12.0-55.9.1.el10_0.x86_64"
+    both = named(*LOCK.gpu[0].packages, spare)
+    assert asked(tmp_path, both, test=base.test_packages_locked)
+    with pytest.raises(AssertionError, match=f"{spare} instead of"):
+        asked(tmp_path, named(spare), test=base.test_packages_locked)
+    older = f"nvidia-driver-cuda-3:{DRIVER}-0.el10.x86_64"
+    with pytest.raises(AssertionError, match=f"{older} instead of"):
+        asked(tmp_path, [*both, *named(older)], test=base.test_packages_locked)
 
 
 def test_it_is_about_nodes_with_gpus_alone(tmp_path):
