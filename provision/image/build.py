@@ -102,11 +102,22 @@ def build(
     names = [one.name for one in chosen]
     events.emit(Event("image.start", data={"image": definition.name, "stages": names,
                                            "definition": definition.digest}))  # fmt: skip
-    for one in chosen:
-        run.stage(one)
+    with _usual_modes():
+        for one in chosen:
+            run.stage(one)
     kept.prune()
     events.emit(Event("image.end", data={"image": definition.name}))
     return Built(definition, epoch, tuple(run.done))
+
+
+@contextmanager
+def _usual_modes() -> Iterator[None]:
+    """What programs make has the modes that it has on a node, however careful the caller is."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 class _Run:
