@@ -58,13 +58,19 @@ def wanted(node: Node, unit: GpuUnit) -> tuple[str, ...]:
 
 
 def beside(node: Node, facts: Mapping[str, Any], lock: StackLock) -> tuple[str, ...]:
-    """Installed kernels and NVIDIA packages that the lock does not name for this platform."""
+    """Installed kernels and NVIDIA packages that the lock does not name for this platform.
+
+    What the unit has in another version is no such thing: it is about to be replaced.
+    """
     if not has_gpus(node):
         return ()
     release, arch = platform(facts)
     named = {r.nevra for r in lock.rpms if r.el == release and r.arch in (arch, "noarch")}
+    found = lock.unit(release, arch)
+    names = {name_of(nevra) for nevra in wanted(node, found)} if found else set()
+    replaced = {name for name in names if not _like(name, KERNELS)}
     there = sorted({str(nevra) for nevra in facts.get("gpu_packages") or ()})
-    return tuple(nevra for nevra in there if nevra not in named)
+    return tuple(n for n in there if n not in named and name_of(n) not in replaced)
 
 
 def held(facts: Mapping[str, Any]) -> str:

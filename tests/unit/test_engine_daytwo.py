@@ -103,6 +103,8 @@ class TestWhatChanges:
         found = unit.beside(gpu_node(), facts([*UNIT.packages, *more]), LOCK)
         assert found == tuple(more)
         assert unit.beside(engine_support.node(), facts(more), LOCK) == ()
+        # What is replaced does not stay; IMEX, which this node is not given, does.
+        assert unit.beside(gpu_node(), facts(BEFORE), LOCK) == (UNIT.imex.replace(DRIVER, OLD),)
         plan = Plan((NodePlan("n1", (), 3, unit="GPU unit: a to b", beside=found),))
         text = render(plan)
         assert "  GPU unit: a to b\n" in text
