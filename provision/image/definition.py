@@ -71,16 +71,6 @@ class Kernel(Model):
     )
 
 
-class SecureBoot(Model):
-    """Who signs what the firmware starts."""
-
-    sign: Literal["own", "distribution"] = Field(
-        default="own",
-        description="own: one signed file with kernel, initial RAM disk and command line, by the"
-        " site's key; distribution: the distribution's signed shim, GRUB and kernel.",
-    )
-
-
 class Root(Model):
     """The root file system."""
 
@@ -133,7 +123,6 @@ class Definition(Model):
     partitions: Some[Partition] = Field(description="Its file systems; one is the root.")
     kernel: Kernel = Field(default=Kernel(), description="The kernel.")
     formats: Some[Format] = Field(description="What is made of it.")
-    secure_boot: SecureBoot = Field(default=SecureBoot(), description="Secure Boot.")
     root: Root = Field(default=Root(), description="The root file system.")
 
     @property

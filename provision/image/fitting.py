@@ -151,6 +151,3 @@ def _boot(definition: Definition) -> Iterator[Misfit]:
     if definition.root.verity and "netboot" not in definition.formats:
         yield Misfit("no-effect", "only a netboot image's root is proven block by block",
                      ("root", "verity"), "add netboot to `formats`, or take it out")  # fmt: skip
-    if definition.secure_boot.sign == "distribution" and definition.base == "rehearsal":
-        message = "a rehearsal has no shim and kernel that a distribution signed"
-        yield Misfit("secure-boot", message, ("secure_boot", "sign"), "own")

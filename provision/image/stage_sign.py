@@ -47,7 +47,7 @@ from provision.image.work import Given, Work
 
 VERSION = 1
 NEEDS = ("seal", "kernel", "scan", "label", "pack", "sbom")
-READS = ("name", "title", "release", "arch", "profile", "secure_boot")
+READS = ("name", "title", "release", "arch", "profile")
 TOOLS = ("mcopy", "qemu-img")
 
 SIGNER, SECURE_BOOT = "sign.signer", "sign.secure_boot"
@@ -155,12 +155,11 @@ def _artefacts(work: Work) -> list[Artefact]:
     """Copy the artefacts, signing what firmware starts of them where there are keys for it."""
     told = json.loads((work.inputs["pack"] / "artefacts.json").read_text())
     keys = work.given.extra.get(SECURE_BOOT)
-    own = work.definition.secure_boot.sign == "own" and keys is not None
     found = []
     for one in told:
         source, target = work.inputs["pack"] / one["path"], work.out / one["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
-        sign = _how(one) if own else None
+        sign = None if keys is None else _how(one)
         if sign is None:
             work.sandbox.run(["cp", "--reflink=auto", "--sparse=auto", source, target])
         else:

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from provision.cli.main import main
 from provision.image.definition import Definition
-from provision.image.fitting import misfits, resolution_of
+from provision.image.fitting import resolution_of
 from provision.image.load import load, ours, read
 from provision.image.roles import offline_roles
 from provision.image.schema import json_schema, published
@@ -108,11 +108,6 @@ def test_a_profile_is_resolved_for_an_image():
     gone = {one.control.id for one in found.applied} - {one.control.id for one in rehearsed.applied}
     assert gone
     assert all("selinux" in name for name in gone)
-
-
-def test_a_rehearsal_is_not_signed_by_a_distribution():
-    one = definition(base="rehearsal", secure_boot={"sign": "distribution"})
-    assert [found.code for found in misfits(one)] == ["secure-boot"]
 
 
 def test_every_role_with_an_offline_mode_can_configure_an_image():
