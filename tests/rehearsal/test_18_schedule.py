@@ -178,7 +178,7 @@ def test_a_killed_audit_leaves_whole_files(node: Node) -> None:
     for tenths in range(1, 16, 2):
         node.run(f"""
 systemctl start --no-block holdfast-health.service
-sleep {tenths / 10}; systemctl kill -s KILL holdfast-health.service""")
+sleep {tenths / 10}; systemctl kill --kill-whom=main -s KILL holdfast-health.service""")
         until(lambda: node.state("ActiveState") in ("failed", "inactive"), "the unit to end")
         for name in ("result.json", "state.json"):
             assert json.loads(node.run(f"cat {FOLDER}/{name}"))
