@@ -164,7 +164,7 @@ def start(machine: Machine, serial: Path, nonce: str, wait_s: float) -> Start:
     if ended and process.returncode and not text:
         last = (errors.strip().splitlines() or ["it said nothing"])[-1]
         raise fail("tool-failed", f"the emulator did not start a machine: {last}",
-                   where=argv[0])  # fmt: skip
+                   where=emulator.emulator())  # fmt: skip
     return judged(text, nonce, ended=ended, seconds=time.monotonic() - begin)
 
 
@@ -172,7 +172,9 @@ def command(machine: Machine, serial: Path) -> list[str]:
     """The emulator's command line."""
     flash = "if=pflash,format=raw"
     return [
-        emulator.emulator(), *machine.runs.words, "-machine", "smm=on", "-m", str(MEMORY_MIB),
+        # However this process ends, the machine does not outlive it.
+        "setpriv", "--pdeathsig", "KILL", emulator.emulator(), *machine.runs.words,
+        "-machine", "smm=on", "-m", str(MEMORY_MIB),
         *emulator.QUIET, "-no-reboot", "-nic", "none",
         # Only firmware itself may change its variables; without this Secure Boot proves nothing.
         "-global", "driver=cfi.pflash01,property=secure,value=on",

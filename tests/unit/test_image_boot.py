@@ -271,3 +271,31 @@ def test_firmware_gets_the_sites_keys_and_no_others(tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match=r"no KEK\.crt") as caught:
         qemu.firmware(tmp_path, keys)
     assert caught.value.exit_code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("booted", "code"),
+    [
+        (Booted(answered(), answered(boot="two"), "emulated", secure=True), ExitCode.OK),
+        (Booted(Start(Outcome.REFUSED, 1, "Access Denied"), None, "", secure=True),
+         ExitCode.FINDINGS),
+        (Booted(Start(Outcome.SILENT, 1, "login:"), None, "", secure=True), ExitCode.FINDINGS),
+    ],
+)  # fmt: skip
+def test_a_verdict_says_what_each_disk_came_to(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    booted: Booted,
+    code: ExitCode,
+) -> None:
+    for name in ("raw/node.raw", "qcow2/node.qcow2"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    monkeypatch.setattr("provision.cli.image.booting.boot", lambda *_, **__: booted)
+    assert main(["image", "boot", str(tmp_path), "--json"]) == code
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["schema"] == "holdfast.verdict/1"
+    assert {one["name"] for one in verdict["nodes"]} == {"node.raw", "node.qcow2"}
+    assert len(verdict["findings"]) == 10
+    assert (verdict["status"] == "pass") is (code is ExitCode.OK)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from provision import __version__
 from provision.cli.image.looking import shown
+from provision.cli.running import terminating
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import fail
 from provision.image.booting import boot, disks_of, findings
@@ -42,9 +43,10 @@ def run(args: argparse.Namespace) -> ExitCode:
     found: list[Finding] = []
     nodes: list[NodeSummary] = []
     for disk in disks_of(args.image):
-        booted = boot(disk, keys=args.secure_boot, wait_s=args.wait, keep=args.serial,
-                      says=lambda text: None if args.json else print(text, flush=True)
-                      )  # fmt: skip
+        with terminating():
+            booted = boot(disk, keys=args.secure_boot, wait_s=args.wait, keep=args.serial,
+                          says=lambda text: None if args.json else print(text, flush=True)
+                          )  # fmt: skip
         found += findings(disk.name, booted)
         kernel = str(booted.first.said.get("kernel", ""))
         facts = {"runs": booted.runs} | ({"kernel": kernel} if kernel else {})
