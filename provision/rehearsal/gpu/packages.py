@@ -215,11 +215,12 @@ class _Maker:
                   "userspace",
                   {f"{library}/libnvidia-ml.so.{driver}": built.nvml,
                    "/etc/ld.so.conf.d/simulated-gpus.conf": f"{library}\n"},
-                  {f"{library}/{build.NVML}": f"libnvidia-ml.so.{driver}"}, post="ldconfig"),
+                  {f"{library}/{build.NVML}": f"libnvidia-ml.so.{driver}"},
+                  post=_links_last("libnvidia-ml")),
             _Plan("nvidia-driver-cuda-libs", version, "Simulation of the CUDA driver library",
                   "userspace", {f"{library}/libcuda.so.{driver}": built.cuda},
                   {f"{library}/{build.CUDA}": f"libcuda.so.{driver}"}, ("libnvidia-ml",),
-                  "ldconfig"),
+                  post=_links_last("nvidia-driver-cuda-libs")),
             _Plan("nvidia-driver-cuda", version, "Simulation of nvidia-smi", "userspace",
                   {"/usr/bin/nvidia-smi": built.smi},
                   requires=("nvidia-driver-cuda-libs", "nvidia-persistenced")),
@@ -320,6 +321,15 @@ class _Maker:
             "imex": None,
             "toolkit": [nevra["nvidia-container-toolkit"]],
         }  # fmt: skip
+
+
+def _links_last(name: str) -> str:
+    """A package's script after its installation, and the one after the whole transaction.
+
+    One that goes back has both libraries until it is over: ldconfig would lead the link to the
+    newer one, which then goes.
+    """
+    return f"ldconfig\n%posttrans -n {name}\nldconfig"
 
 
 def _linked(source: str, target: str) -> None:
