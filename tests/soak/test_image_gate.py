@@ -45,8 +45,11 @@ UNDONE = {
     "who may not log in is forgotten": Undone(
         f"sed -i '/^DenyUsers/d' {_SSHD}", "openscap.sshd_limit_user_access", "sshd-limit-users"
     ),
-    "the banner is gone": Undone(
-        "echo Welcome >/etc/issue", "openscap.banner_etc_issue_cis", "banner-before-local-login"
+    # Any text that tells nothing of the system satisfies OpenSCAP; this one tells its kernel.
+    "the banner tells of the system": Undone(
+        "echo 'Kernel \\r on \\m' >/etc/issue",
+        "openscap.banner_etc_issue_cis",
+        "banner-before-local-login",
     ),
     "guesses are not counted": Undone(
         "sed -i '/^deny/d' /etc/security/faillock.conf",
