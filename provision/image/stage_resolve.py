@@ -23,10 +23,11 @@ from provision.image.definition import Definition, canonical
 from provision.image.fitting import resolution_of
 from provision.image.sources import Source
 from provision.image.work import Given, Work
+from provision.supply.model import StackLock
 
 VERSION = 1
 NEEDS: tuple[str, ...] = ()
-READS = ("name", "base", "release", "arch", "roles", "inference")
+READS = ("name", "base", "release", "arch")
 TOOLS = ("createrepo_c",)
 SCANNER = ("openscap-scanner", "scap-security-guide")
 """What lets a node of the image be judged once it runs; the role hardening's own default."""
@@ -39,6 +40,8 @@ class Options(Model):
     """The digest of what names every byte: the stack lock, or the list of an image base."""
     packages: tuple[str, ...]
     """What is installed by name, beside the base."""
+    model: str = ""
+    """The model whose files come along; empty where no role brings one."""
 
 
 def options(definition: Definition, given: Given) -> Options:
@@ -48,7 +51,12 @@ def options(definition: Definition, given: Given) -> Options:
         HoldfastError: no source was given, or a package is in none (exit code 2).
     """
     source = sources.of(definition, given)
-    return Options(source=source.digest, packages=wanted(definition, source))
+    serving = definition.inference if "model_store" in definition.roles else None
+    return Options(
+        source=source.digest,
+        packages=wanted(definition, source),
+        model=serving.model if serving is not None else "",
+    )
 
 
 def wanted(definition: Definition, source: Source) -> tuple[str, ...]:
@@ -117,7 +125,9 @@ def run(work: Work) -> None:
             wrong.append(Problem("wrong-bytes", problem, where=os.fspath(path)))
         else:
             _bring(path, folder / path.name)
-    wrong += _models(work.definition, source, work.out / "files")
+    if work.options.model:
+        lock = sources.locked(source, work.definition)
+        wrong += _files_of(lock, work.options.model, source, work.out / "files")
     if wrong:
         raise HoldfastError(wrong)
     work.sandbox.run(
@@ -135,14 +145,10 @@ def run(work: Work) -> None:
     (work.out / "lock.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
 
 
-def _models(definition: Definition, source: Source, folder: Path) -> list[Problem]:
-    """Lay out the files of the model that the image brings; what is wrong with them."""
-    serving = definition.inference
-    if serving is None or "model_store" not in definition.roles:
-        return []
-    lock = sources.locked(source, definition)
+def _files_of(lock: StackLock, name: str, source: Source, folder: Path) -> list[Problem]:
+    """Lay out the files of a model; what is wrong with them."""
     wrong = []
-    for model in (one for one in lock.models if one.name == serving.model):
+    for model in (one for one in lock.models if one.name == name):
         for file in model.files:
             path = (source.files or Path()) / model.path / file.path
             problem = sources.differs(path, file.sha256)
