@@ -30,7 +30,8 @@ class Model:
         generation: PCIe generation.
         watts: default power limit, None where boards differ.
         memory_mib: least memory that NVML shows.
-        traits: what it can say: ecc, remap, retired_pages, memory_temperature, mig, sram, gsp.
+        traits: what it can say: ecc, remap, retired_pages, memory_temperature, mig, sram, gsp,
+            repair, fabric (from Hopper on, where NVLinks are switched).
         switches: NVSwitches on the PCI bus of a baseboard with eight of them, 0 where not known.
     """
 

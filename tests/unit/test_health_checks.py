@@ -40,6 +40,17 @@ def test_a_healthy_node_passes_everything(node):
     assert result.status == PASS
 
 
+@pytest.mark.parametrize("model", ["a100-sxm", "b200", "l40s"])
+def test_a_healthy_node_of_another_model_passes_everything(ground, monkeypatch, model):
+    """An A100 has NVSwitches, and no fabric to register with."""
+    made = recorded(ground[0], model, ground[1])
+    monkeypatch.setenv("HOLDFAST_GPUS_STATE", str(made.state_file))
+    made.expected["gpus"] |= {"count": len(made.gpus.gpus), "model": made.gpus.gpus[0].name}
+    made.lay()
+    bad = {f.check: f.seen for f in made.audit().findings if f.status not in (PASS, NOT_APPLICABLE)}
+    assert bad == {}
+
+
 def test_no_check_is_without_a_node_on_which_it_passes(node):
     """What the healthy node passes only as not applicable has a node of another kind."""
     node.lay()
