@@ -41,6 +41,7 @@ AUDIT = """{python} -I {pyz} --root {at}/$N/root --nvml {nvml} --journal /log.js
 ADAPTER = " --root {at}/$N/root --expect {at}/$N/expect.json --state {at}/$N/state"
 HEAD = """#!/bin/sh
 N=$SLURMD_NODENAME; export HOLDFAST_GPUS_STATE={at}/$N/root/@gpus.json
+export SLURM_CONF={at}/slurm/slurm.conf  # slurmd does not pass it on to HealthCheckProgram
 [ -d {at}/$N ] || exit 0
 """
 
@@ -348,14 +349,17 @@ def test_slurmd_itself_calls_it_and_a_result_that_is_old_drains(site: Site) -> N
     node = site.node("n1")
     (site.at / "n1/expect.json").write_text(json.dumps(node.expected))
     node.lay()
-    site.start(interval=1)
+    site.start(interval=3)  # every second they pile up on a slow machine
     slurm = site.cluster
     until(lambda: slurm.drained("n1"), "a node without a result to be drained")
     assert slurm.reason("n1").startswith("holdfast:audit.result unknown inspect")
-    site.audit("n1")
-    time.sleep(1)
-    site.audit("n1")
-    until(lambda: not slurm.drained("n1"), "two results to bring it back")
+
+    def is_back() -> bool:
+        site.audit("n1")
+        time.sleep(3)
+        return not slurm.drained("n1")
+
+    until(is_back, "two results to bring it back")
 
 
 @pytest.mark.soak
