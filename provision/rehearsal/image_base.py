@@ -109,8 +109,14 @@ def build(part: Path, release: str, epoch: int) -> None:
     base._register(rpms.merged([*packages, *base._own(release)]), release, part)
     entries = _repository(recipe, release, part, epoch)
     held = run(["chroot", tree, "rpm", "-qa", "--qf", "%{NEVRA}\\n"]).split()
-    body = {"schema": SCHEMA, "release": release, "epoch": epoch, "made_of": "Debian " + recipe.suite,
-            "packages": sorted(held), "rpms": entries}  # fmt: skip
+    body = {
+        "schema": SCHEMA,
+        "release": release,
+        "epoch": epoch,
+        "made_of": "Debian " + recipe.suite,
+        "packages": sorted(held),
+        "rpms": entries,
+    }
     write_whole(part / "base.json", json.dumps(body, indent=1, ensure_ascii=False) + "\n")
     run(["rm", "-rf", unpacked, fetched, part / "buildroot"])
 

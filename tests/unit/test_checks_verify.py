@@ -290,7 +290,7 @@ def test_every_check_of_ours_says_what_it_must():
     checks = load_checks(suite_files())
     assert len(checks) > 30
     roles = {"repositories", "base", "time", "container_runtime", "model_store", "inference"}
-    assert {c.id.split(".")[0] for c in checks} == roles | {"hardening"}
+    assert {c.id.split(".")[0] for c in checks} == roles | {"hardening", "gpu_stack"}
     for check in checks:
         assert all((check.title, check.action, check.clears, check.looks)), check.id
         probes = Path(__file__).parents[2] / "provision/checks/probes"

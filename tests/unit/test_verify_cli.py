@@ -16,7 +16,7 @@ from provision.verdict.model import NodeSummary, Verdict
 EXAMPLE = Path(__file__).resolve().parents[2] / "inventory.example.yml"
 
 
-def judged(rack, lock, *, run, events, workdir, policy, scan):
+def judged(rack, lock, *, run, events, workdir, policy, scan, scan_writes):
     events.emit(Event("verify.start", data={"nodes": len(rack.nodes), "checks": 1}))
     nodes = tuple(NodeSummary(n.name) for n in rack.nodes)
     return Verdict("verify", rack.name, run, nodes, (), 1.0, 2.0)
