@@ -22,10 +22,12 @@ from typing import Any, Literal
 import pytest
 import yaml
 
+from provision.engine.apply import phases_of
 from tests.rehearsal.conftest import ROOT, Ran, SimulatedRack
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.together("second")]
 
+SITE = ROOT / "provision/collections/ansible_collections/holdfast/core/playbooks/site.yml"
 NODE = "n1"
 USER = "rack"
 DEADLINE_S = 20
@@ -249,14 +251,10 @@ class Door:
         controls = [{"id": "way", "phase": "access", "resources": list(resources)}]
         rendered = self.folder / "controls.json"
         rendered.write_text(json.dumps(controls), encoding="utf-8")
-        phases = ("repositories", "base", "time", "container_runtime", "hardening", "model_store")
         told = {
             "holdfast_profile": "lockout",
             "engine_controls": {NODE: {"el10": str(rendered)}},
-            "engine_phase_hosts": {
-                **dict.fromkeys([*phases, "inference", "audit_trail"], "!all"),
-                "access": NODE,
-            },
+            "engine_phase_hosts": {**dict.fromkeys(phases_of(SITE), "!all"), "access": NODE},
             "access_deadline_s": DEADLINE_S,
             **variables,
         }
