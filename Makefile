@@ -28,11 +28,11 @@ rehearse: setup ## build a simulated rack, run everything on it, report, take it
 	@$(BIN)/holdfast rehearse $(ARGS)
 
 test: setup ## everything a change needs: unit, linters, packaging, roles and journeys
-	@$(BIN)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
+	@$(BIN)/pytest tests/unit -n auto -m 'not slow and not soak' $(ARGS)
 	$(BIN)/pytest tests -n 4 --dist loadfile -m 'slow or rehearsal' $(ARGS)
 
 unit: setup ## the unit tests only, at most a minute
-	@$(BIN)/pytest tests/unit -n auto -m 'not slow' $(ARGS)
+	@$(BIN)/pytest tests/unit -n auto -m 'not slow and not soak' $(ARGS)
 
 lint: setup ## the linters only
 	@$(BIN)/pytest tests/unit/test_linters.py tests/unit/test_imports.py $(ARGS)

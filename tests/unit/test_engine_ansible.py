@@ -19,6 +19,8 @@ from provision.engine.ansible import Ansible, Tail, socket_folder
 from provision.engine.environment import Place, configuration, environment, ssh_options
 from provision.engine.processes import ProcessId, end, start_ticks
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 PLAYBOOK = """

@@ -88,6 +88,7 @@ def test_artefacts_are_what_lies_there(packed):
     assert bootable == {"small-node.raw", "small-node.qcow2", "uki.efi"}
 
 
+@pytest.mark.slow
 @pytest.mark.needs("faketime")
 def test_another_place_and_another_day_give_the_same_bytes(stages, packed, tmp_path, monkeypatch):
     # The wrapper that is called faketime wants to write outside of the sandbox.
