@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -15,6 +15,7 @@ from ansible.errors import AnsibleConnectionFailure
 from tests.unit.roles_support import COLLECTION, plugin
 
 access = plugin("action", "access")
+restore = plugin("action", "hardening_restore")
 SHARED = "-C -o ControlMaster=auto -o ControlPersist=60s"
 CHANGE = {"changed": True, "holdfast_changes": ["set MaxAuthTries 4"]}
 
@@ -38,9 +39,11 @@ class Connection:
 class Node(access.ActionModule):
     """The action, with a node that answers as a test wants."""
 
+    ASKED: ClassVar[dict[str, Any]] = {"controls": []}
+
     def __init__(self, *, check: bool = False, **args: Any) -> None:
         self._task = SimpleNamespace(
-            args={"controls": [], "deadline": 60, **args},
+            args={**self.ASKED, "deadline": 60, **args},
             check_mode=check,
             async_val=0,
             action="holdfast.core.access",
@@ -72,12 +75,18 @@ class Node(access.ActionModule):
         what = module_args.get("state", "look" if self._task.check_mode else "apply")
         self.did.append(f"{short} {what}{self._fresh_now()}")
         self.arguments = module_args
-        if short == "hardening":
+        if short != "hardening_guard":
             return dict(self.look if self._task.check_mode else self.applied)
         answer = self.undone if what == "undone" else self.kept.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+class Restoring(Node, restore.ActionModule):
+    """The same for what puts a run back."""
+
+    ASKED: ClassVar[dict[str, Any]] = {"to": "r1", "by": "b1", "force": False}
 
 
 @pytest.fixture(autouse=True)
@@ -235,3 +244,75 @@ def test_what_the_inventory_says_of_the_deadline_counts(tmp_path):
     # Hosts answer in any order.
     found = sorted(re.findall(r"told (\w) (\d+)", ran.stdout))
     assert found == [("a", "77"), ("b", "360"), ("c", "120")]
+
+
+class TestRestore:
+    """What an access change gets, a restore gets too, by the same code."""
+
+    def test_it_lies_between_two_fresh_logins(self):
+        node = Restoring()
+        assert not node.go().get("failed")
+        assert node.did == [
+            "hardening_restore look",
+            "login (fresh)",
+            "hardening_restore apply",
+            "hardening_guard kept (fresh)",
+        ]
+
+    def test_the_node_is_told_how_it_is_reached_and_how_long_it_waits(self):
+        node = Restoring(deadline="77")
+        node.kept = []
+        node.applied = {"failed": True, "msg": "no"}
+        assert node.go()["msg"] == "no"
+        told = node.arguments
+        assert {key: told[key] for key in ("to", "by", "force", "deadline")} == {
+            "to": "r1", "by": "b1", "force": False, "deadline": 77,
+        }  # fmt: skip
+        assert told["guard"]["user"] == "rack"
+        assert "phase" not in told
+
+    def test_a_look_is_a_look(self):
+        node = Restoring(check=True)
+        assert node.go() == CHANGE
+        assert node.did == ["hardening_restore look"]
+
+    def test_a_refusal_ends_it(self):
+        node = Restoring()
+        node.look = {"failed": True, "msg": "nothing was put back: AllowUsers"}
+        assert node.go()["msg"] == "nothing was put back: AllowUsers"
+        assert node.did == ["hardening_restore look"]
+
+    def test_where_nothing_comes_back_the_journals_are_marked_without_a_login(self):
+        node = Restoring()
+        node.look = {"changed": False}
+        node.applied = {"changed": False, "holdfast_left": []}
+        assert node.go() == node.applied
+        assert node.did == ["hardening_restore look", "hardening_restore apply"]
+        assert "deadline" not in node.arguments
+
+    @pytest.mark.parametrize("answer", [AnsibleConnectionFailure("Permission denied"), 1000])
+    def test_without_a_second_login_nothing_is_put_back(self, answer):
+        node = Restoring()
+        node.logins = [answer]
+        assert "a second login failed already" in node.go()["msg"]
+        assert "hardening_restore apply" not in node.did
+
+    def test_when_the_login_fails_all_is_as_it_was_before_the_restore(self, no_waiting):
+        node = Restoring()
+        node.kept = [AnsibleConnectionFailure("Permission denied")] * access.TRIES
+        done = node.go()
+        assert done["msg"].startswith("the login failed after the restore (Permission denied)")
+        assert "it was put back at once, and a login works again" in done["msg"]
+        assert node.did[-2:] == ["hardening_guard undone", "login (fresh)"]
+
+    def test_what_could_not_be_put_back_is_told_once_the_rest_is_proven(self):
+        node = Restoring()
+        node.applied = {**node.applied, "wrong": ["/etc/x: its copy is damaged"]}
+        done = node.go()
+        assert node.did[-1] == "hardening_guard kept (fresh)"
+        assert done["failed"]
+        assert "not everything was put back: /etc/x: its copy is damaged" in done["msg"]
+        assert done["holdfast_changes"] == CHANGE["holdfast_changes"]
+
+    def test_options_of_the_other_action_are_refused(self):
+        assert "unknown option controls" in Restoring(controls=[]).go()["msg"]

@@ -15,7 +15,6 @@ from tests.unit.roles_support import plugin, run_module
 
 guards = plugin("module_utils.hardening", "guard")
 refusal = plugin("module_utils.hardening", "refusal")
-hardening = plugin("modules", "hardening")
 access = plugin("action", "access")
 
 
@@ -500,10 +499,10 @@ class TestModules:
     def test_a_later_pass_keeps_what_its_login_proves_or_waits(self, system, monkeypatch):
         home = self.arm(system, time.time())
         arguments = {"controls": [], "root": str(system.root)}
-        monkeypatch.setattr(hardening, "proves", lambda armed: False)
+        monkeypatch.setattr(guards, "proves", lambda armed: False)
         told = run_module("hardening", arguments, check=True)
         assert "no login has proven it yet" in told["msg"]
-        monkeypatch.setattr(hardening, "proves", lambda armed: True)
+        monkeypatch.setattr(guards, "proves", lambda armed: True)
         told = run_module("hardening", arguments, check=True)
         assert told.changes == ["keep the access changes of run r1, which this login proves"]
         assert Path(home, rescue.MARKER).exists()
@@ -512,7 +511,7 @@ class TestModules:
         home = self.arm(system, time.time())
         rescue.claim(home)
         arguments = {"controls": [], "root": str(system.root)}
-        monkeypatch.setattr(hardening, "proves", lambda armed: True)
+        monkeypatch.setattr(guards, "proves", lambda armed: True)
         told = run_module("hardening", arguments, check=True)
         assert "no login has proven it yet" in told["msg"]
         assert system.path("/etc/x").exists()
@@ -520,11 +519,6 @@ class TestModules:
         assert "were put back" in told["msg"]
         assert not system.path("/etc/x").exists()
         assert not run_module("hardening", arguments).get("failed")
-
-    def test_restoring_waits_for_an_armed_undo(self, system):
-        self.arm(system, time.time())
-        told = run_module("hardening_restore", {"to": "r1", "root": str(system.root)})
-        assert "waits for its proof" in told["msg"]
 
 
 class TestConnection:

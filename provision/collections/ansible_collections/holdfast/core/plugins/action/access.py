@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-_OPTIONS = frozenset({"controls", "run", "pending", "deadline", "offline"})
 DEADLINE = 120
 LEAST, MOST = 10, 86400
 """Seconds: nobody logs in sooner, and a day later nobody would call it an undo."""
@@ -27,7 +27,17 @@ ALONE = "-o ControlMaster=no -o ControlPath=none"
 
 
 class ActionModule(ActionBase):
-    """Wraps hardening and hardening_guard."""
+    """Wraps a module that changes how one logs in, and hardening_guard.
+
+    `MODULE` is that module, `OPTIONS` what it takes of ours, `ALWAYS` what it is always told,
+    `CHANGE` and `NEXT` what a message calls the change, and what helps when it kept a login out.
+    """
+
+    MODULE = "holdfast.core.hardening"
+    OPTIONS: tuple[str, ...] = ("controls", "run", "pending", "offline")
+    ALWAYS: Mapping[str, Any] = MappingProxyType({"phase": "access"})
+    CHANGE = "access change"
+    NEXT = "find the control that keeps you out, and waive it or mend the login"
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -38,11 +48,11 @@ class ActionModule(ActionBase):
         """Look; prove a login; change; prove a login; keep."""
         super().run(tmp, task_vars)
         args = self._task.args
-        unknown = sorted(set(args) - _OPTIONS)
+        unknown = sorted(set(args) - {*self.OPTIONS, "deadline"})
         if unknown:
             return failed("unknown option {0}".format(", ".join(unknown)))
-        given = {key: args[key] for key in ("controls", "run", "pending", "offline") if key in args}
-        given.update(phase="access", guard=self._reached())
+        given = {key: args[key] for key in self.OPTIONS if key in args}
+        given.update(self.ALWAYS, guard=self._reached())
         deadline = seconds_of(args.get("deadline"))
         if deadline is None:
             # Without a deadline nothing would be put back, and what ends too soon proves nothing.
@@ -51,10 +61,12 @@ class ActionModule(ActionBase):
                 "give access_deadline_s from {0} to {1} seconds".format(LEAST, MOST),
             )
         seen = self._look(given, task_vars)
-        if seen.get("failed") or not seen.get("changed") or self._task.check_mode:
+        if seen.get("failed") or self._task.check_mode:
             return seen
+        if not seen.get("changed"):
+            return self._settled(seen, given, task_vars)
         if args.get("offline"):
-            return self._module("holdfast.core.hardening", given, task_vars)
+            return self._module(self.MODULE, given, task_vars)
         problem = self._prove(task_vars)
         if problem is not None:
             return failed(
@@ -62,15 +74,26 @@ class ActionModule(ActionBase):
                 "mend the login over a new connection: key, account, sudo",
             )
         began = time.monotonic()
-        done = self._module("holdfast.core.hardening", {**given, "deadline": deadline}, task_vars)
+        done = self._module(self.MODULE, {**given, "deadline": deadline}, task_vars)
         if done.get("failed") or not done.get("journal"):
             # Nothing was written, so nothing is armed; keeping an earlier run's changes, which
             # this very login proves, is a change too.
             return done
         problem = self._keep(task_vars)
         if problem is None:
-            return done
+            return self._kept(done)
         return self._back(problem, deadline - (time.monotonic() - began), task_vars)
+
+    def _settled(
+        self, seen: dict[str, Any], given: dict[str, Any], task_vars: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """What is said where nothing is to change."""
+        del given, task_vars
+        return seen
+
+    def _kept(self, done: dict[str, Any]) -> dict[str, Any]:
+        """What is said of a change that a login has proven."""
+        return done
 
     def _reached(self) -> dict[str, Any]:
         """How we log in and become root, as the module wants to know it."""
@@ -93,7 +116,7 @@ class ActionModule(ActionBase):
         before = self._task.check_mode
         self._task.check_mode = True
         try:
-            return self._module("holdfast.core.hardening", given, task_vars)
+            return self._module(self.MODULE, given, task_vars)
         finally:
             self._task.check_mode = before
 
@@ -159,8 +182,8 @@ class ActionModule(ActionBase):
         again = self._prove(task_vars)
         end = "and a login works again" if again is None else "and a login fails: " + again
         return failed(
-            "the login failed after the access change ({0}); {1}, {2}".format(problem, how, end),
-            "find the control that keeps you out, and waive it or mend the login",
+            "the login failed after the {0} ({1}); {2}, {3}".format(self.CHANGE, problem, how, end),
+            self.NEXT,
         )
 
     def _module(

@@ -15,19 +15,20 @@ from ansible_collections.holdfast.core.plugins.module_utils.hardening import jou
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.apply import Pass
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.guard import (
     Guard,
-    proves,
+    adopt,
+    finish,
+    keep,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Node, Refused
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.refusal import (
-    Reached,
+    GUARD,
+    reached_by,
     refusals,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import (
     Command,
     Tree,
-    Undone,
     alone,
-    undo,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome
 
@@ -77,37 +78,6 @@ options:
     description: Change files and links only, for an image build.
     type: bool
     default: false
-  guard:
-    description:
-      - How the node is reached, so that a change that would lock out is refused beforehand.
-    type: dict
-    suboptions:
-      user:
-        description: The user that logs in.
-        type: str
-        required: true
-      become:
-        description: Whether this user becomes root.
-        type: bool
-        default: true
-      become_password:
-        description: Whether a password for that is known.
-        type: bool
-        default: false
-      password:
-        description: Whether the user logs in with a password.
-        type: bool
-        default: false
-      port:
-        description: The port that is connected to; 0 where that does not matter.
-        type: int
-        default: 0
-  deadline:
-    description:
-      - Seconds after which the node undoes the pass by itself, unless it is told that a login
-        succeeded. 0 never does.
-    type: int
-    default: 0
   home:
     description: Where undo journals are kept.
     type: path
@@ -116,6 +86,8 @@ options:
     description: A folder to use instead of C(/), for tests and image builds.
     type: path
     default: /
+extends_documentation_fragment:
+  - holdfast.core.guarded
 author:
   - Holdfast contributors
 attributes:
@@ -185,16 +157,7 @@ ARGUMENTS = {
     "pending": {"type": "list", "elements": "str", "default": []},
     "notes": {"type": "list", "elements": "str", "default": []},
     "offline": {"type": "bool", "default": False},
-    "guard": {
-        "type": "dict",
-        "options": {
-            "user": {"type": "str", "required": True},
-            "become": {"type": "bool", "default": True},
-            "become_password": {"type": "bool", "default": False},
-            "password": {"type": "bool", "default": False},
-            "port": {"type": "int", "default": 0},
-        },
-    },
+    "guard": GUARD,
     "deadline": {"type": "int", "default": 0},
     "home": {"type": "path", "default": journal.HOME},
     "root": {"type": "path", "default": "/"},
@@ -276,48 +239,12 @@ def work(
     return values
 
 
-def finish(outcome: Outcome, guard: Guard) -> None:
-    """Wait for an undo that runs, and bring one to its end that was killed."""
-    armed = guard.armed()
-    if armed is None or not armed["firing"] or outcome.check_mode:
-        return
-    guard.fire()
-    outcome.fail(
-        "the access changes of run {0} were put back: no login proved them".format(armed["run"]),
-        "run this again",
-    )
-
-
-def adopt(outcome: Outcome, guard: Guard) -> dict[str, Any] | None:
-    """What an earlier run armed and did not come to cancel: our own login may prove it."""
-    armed = guard.armed()
-    if armed is None:
-        return None
-    left = max(0, int(armed.get("deadline", 0) - time.time()))
-    if armed["firing"] or not proves(armed):
-        outcome.fail(
-            "run {0} changed how one logs in here and no login has proven it yet; the node puts "
-            "that back within {1} s".format(armed["run"], left),
-            "run this again after that",
-        )
-    outcome.add("keep the access changes of run {0}, which this login proves".format(armed["run"]))
-    return armed
-
-
-def keep(outcome: Outcome, guard: Guard) -> None:
-    """Cancel the undo that an earlier run armed."""
-    if not guard.cancel():
-        outcome.fail(
-            "the node has just put back the access changes of an earlier run", "run this again"
-        )
-
-
 def look(outcome: Outcome, found: Pass, params: dict[str, Any], home: str) -> list[journal.Entry]:
     """Look at the node, and refuse before anything is changed; the passes that were killed."""
     try:
         found.look(params["controls"])
         if not found.wrong:
-            found.wrong += refusals(found.node, reached(params["guard"]))
+            found.wrong += refusals(found.node, reached_by(params["guard"]))
     except Refused as error:
         found.wrong.append("{0} ({1})".format(error, error.hint) if error.hint else str(error))
     if found.wrong:
@@ -330,14 +257,6 @@ def look(outcome: Outcome, found: Pass, params: dict[str, Any], home: str) -> li
             wrong=found.wrong,
         )
     return found.owed(home)
-
-
-def reached(given: dict[str, Any] | None) -> Reached | None:
-    """How we got here; sudo says who it was where nobody else does."""
-    if given is not None:
-        return Reached(given)
-    user = os.environ.get("SUDO_USER")
-    return Reached({"user": user, "become_password": True}) if user else None
 
 
 def write(
@@ -385,10 +304,7 @@ def carry_out(
     entry = found.entry
     assert entry is not None
     if wrong:
-        back = undo(entry.folder, found.node.tree, Undone(force=True), offline=params["offline"])
-        entry.mark("undone", by="the pass itself", wrong=wrong, left=back.left + back.wrong)
-        if params["deadline"] and not back.wrong:
-            guard.cancel()
+        back = guard.take_back(entry, wrong, params["offline"])
         outcome.fail(
             "{0}; all was put back{1}".format(
                 "; ".join(wrong), ", but " + "; ".join(back.wrong) if back.wrong else ""

@@ -10,12 +10,27 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import journal
-from ansible_collections.holdfast.core.plugins.module_utils.hardening.guard import Guard
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.back import (
+    Restore,
+    unfinished,
+)
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.guard import (
+    Guard,
+    adopt,
+    finish,
+    keep,
+)
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.node import Node, Refused
+from ansible_collections.holdfast.core.plugins.module_utils.hardening.refusal import (
+    GUARD,
+    reached_by,
+    refusals,
+)
 from ansible_collections.holdfast.core.plugins.module_utils.hardening.rescue import (
+    Command,
     Tree,
     Undone,
     alone,
-    undo,
 )
 from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome
 
@@ -30,6 +45,9 @@ description:
     the steps that the journal names. What has to be reloaded is reloaded.
   - A file that somebody else changed since stays as it is and is named, unless O(force). It is
     named again, or put back, when the same is asked for again.
+  - What would obviously lock out is refused. Before anything is put back, a login over a fresh
+    connection that becomes root is proven, and the node arms an undo of the restore; another such
+    login cancels it. Else the node is as it was before the restore.
 options:
   to:
     description: The run to go back before.
@@ -51,9 +69,14 @@ options:
     description: A folder to use instead of C(/), for tests.
     type: path
     default: /
+extends_documentation_fragment:
+  - holdfast.core.guarded
 author:
   - Holdfast contributors
 attributes:
+  action:
+    support: full
+    description: Runs partly on the controller, which opens the fresh connections.
   check_mode:
     support: full
     description: Says what would be put back, and what cannot be.
@@ -63,7 +86,7 @@ attributes:
   platform:
     support: full
     platforms: linux
-    description: Needs nothing beside what the journals name.
+    description: Needs systemd.
 """
 
 EXAMPLES = r"""
@@ -93,29 +116,21 @@ runs:
   returned: always
   type: list
   elements: str
+journal:
+  description: The folder of the journal that takes the restore itself back.
+  returned: when something was put back with a deadline
+  type: str
 """
 
 ARGUMENTS = {
     "to": {"type": "str", "required": True},
     "by": {"type": "str", "default": ""},
     "force": {"type": "bool", "default": False},
+    "guard": GUARD,
+    "deadline": {"type": "int", "default": 0},
     "home": {"type": "path", "default": journal.HOME},
     "root": {"type": "path", "default": "/"},
 }
-
-
-def since(entries: list[journal.Entry], run: str) -> list[journal.Entry]:
-    """The passes of a run and of all later ones of which something stands, the latest first."""
-    first = next((entry.number for entry in entries if entry.run == run), None)
-    if first is None:
-        return []
-    return [e for e in reversed(entries) if e.number >= first and (not e.undone or e.left)]
-
-
-def notes_of(body: dict[str, Any]) -> list[str]:
-    """What of a pass cannot be undone, and what is as before only after the next start."""
-    waiting = ["{0}: as before at the next start only".format(w) for w in body.get("waiting", [])]
-    return [*body["notes"], *waiting]
 
 
 def main() -> None:
@@ -124,63 +139,81 @@ def main() -> None:
     outcome = Outcome(module)
     params = module.params
     home = params["home"] if params["root"] == "/" else params["root"] + params["home"]
+    tree = Tree(params["root"])
+    restore = Restore(Node(tree), Guard(home, tree), params["force"])
+    finish(outcome, restore.guard)
     with contextlib.ExitStack() as turn:
         if not module.check_mode and os.path.isdir(home):
             # A pass whose controller died may still be writing what is to be put back here.
             turn.enter_context(alone(home))
-        values = put_back(outcome, params, home)
+        values = work(outcome, restore, params)
     outcome.exit(**values)
 
 
-def put_back(outcome: Outcome, params: dict[str, Any], home: str) -> dict[str, Any]:
-    """Put all of it back; what the task returns."""
-    tree = Tree(params["root"])
-    if Guard(home, tree).armed() is not None:
-        outcome.fail(
-            "an access change of this node waits for its proof or its undo",
-            "wait until that has ended: holdfast.core.hardening_guard says what is armed",
-        )
-    chosen = since(journal.entries(home), params["to"])
-    report = Undone(check=outcome.check_mode, force=params["force"])
-    notes: list[str] = []
-    for entry in chosen:
-        restore(outcome, entry, tree, report, params)
-        with contextlib.suppress(OSError, ValueError):
-            notes += [note for note in notes_of(entry.body()) if note not in notes]
+def work(outcome: Outcome, restore: Restore, params: dict[str, Any]) -> dict[str, Any]:
+    """Look, refuse what would lock out and, outside check mode, put back; what the task returns."""
+    unproven = adopt(outcome, restore.guard)
+    restore.look(params["to"])
+    refuse(outcome, restore, params)
+    report = restore.told
+    if not outcome.check_mode:
+        if unproven is not None:
+            keep(outcome, restore.guard)
+        report = carry_out(outcome, restore, params)
     for change in report.done:
         outcome.add(change)
     values: dict[str, Any] = {
         "holdfast_left": report.left,
-        "holdfast_notes": notes,
-        "runs": list(dict.fromkeys(entry.run for entry in chosen)),
+        "holdfast_notes": restore.notes,
+        "runs": list(dict.fromkeys(entry.run for entry in restore.chosen)),
     }
-    if report.wrong:
-        outcome.fail(
-            "not everything was put back: {0}".format("; ".join(report.wrong[:5])),
-            "mend that and restore again; what is back already stays",
-            **values,
-        )
+    if restore.entry is not None:
+        values["journal"] = restore.entry.folder
+    if report.wrong and restore.entry is not None:
+        # The rest is back; it stays so if a login proves it, and then this counts as failed.
+        values["wrong"] = report.wrong
+    elif report.wrong:
+        outcome.fail(*unfinished(report.wrong), **values)
     return values
 
 
-def restore(
-    outcome: Outcome,
-    entry: journal.Entry,
-    tree: Tree,
-    report: Undone,
-    params: dict[str, Any],
-) -> None:
-    """Put one pass back; it counts as undone when nothing of it went wrong.
-
-    What an earlier restore left is tried again, and nothing else of that pass.
-    """
-    wrong, left = len(report.wrong), len(report.left)
+def refuse(outcome: Outcome, restore: Restore, params: dict[str, Any]) -> None:
+    """Refuse before anything is changed."""
+    if not restore.told.done:
+        return
     try:
-        undo(entry.folder, tree, report, only=entry.left if entry.undone else None)
-    except (OSError, ValueError) as error:
-        report.wrong.append("{0}: {1}".format(entry.folder, error))
-    if not outcome.check_mode and len(report.wrong) == wrong:
-        entry.mark("undone", by=params["by"] or "restore", left=report.left[left:])
+        wrong = refusals(restore.node, reached_by(params["guard"]))
+    except Refused as error:
+        wrong = ["{0} ({1})".format(error, error.hint) if error.hint else str(error)]
+    if wrong:
+        outcome.fail(
+            "nothing was put back: {0}".format("; ".join(wrong[:5])),
+            "log in in a way that was let in then, too, or edit the file that would come back: "
+            "what somebody changed since stays",
+            wrong=wrong,
+        )
+
+
+def carry_out(outcome: Outcome, restore: Restore, params: dict[str, Any]) -> Undone:
+    """Put it back; all is as it was where the SSH server would not start with it."""
+    try:
+        restore.arm(params["by"], params["deadline"])
+    except (OSError, Command) as error:
+        outcome.fail(
+            "nothing was put back, because the way back from it under {0} cannot be laid: "
+            "{1}".format(restore.guard.home, error),
+            "check that the disk is not full or read-only, and that systemd-run works",
+        )
+    report = restore.carry_out(params["by"])
+    why = restore.unfit() if restore.entry is not None else ""
+    if restore.entry is not None and why:
+        again = restore.guard.take_back(restore.entry, [why])
+        outcome.fail(
+            "the SSH server would not start with what was put back: {0}; all is as it was before"
+            "{1}".format(why, ", but " + "; ".join(again.wrong) if again.wrong else ""),
+            "mend its configuration and restore again",
+        )
+    return report
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils.hardening import journal, rescue
+from ansible_collections.holdfast.core.plugins.module_utils.outcome import Outcome
 
 TIMER = "holdfast-access-undo"
 BOOT = "/etc/systemd/system/holdfast-access-undo-at-boot.service"
@@ -121,6 +122,53 @@ class Guard:
         done = rescue.fire(self.home, self.tree, self.command)
         self._clear()
         return done
+
+    def take_back(
+        self, entry: journal.Entry, wrong: list[str], offline: bool = False
+    ) -> rescue.Undone:
+        """Put a pass back that went wrong, by that pass itself; then nothing is armed any more."""
+        report = rescue.Undone(force=True)
+        rescue.undo(entry.folder, self.tree, report, offline=offline, command=self.command)
+        entry.mark("undone", by="the pass itself", wrong=wrong, left=report.left + report.wrong)
+        if not report.wrong:
+            self.cancel()
+        return report
+
+
+def finish(outcome: Outcome, guard: Guard) -> None:
+    """Wait for an undo that runs, and bring one to its end that was killed."""
+    armed = guard.armed()
+    if armed is None or not armed["firing"] or outcome.check_mode:
+        return
+    guard.fire()
+    outcome.fail(
+        "the changes of run {0} were put back: no login proved them".format(armed["run"]),
+        "run this again",
+    )
+
+
+def adopt(outcome: Outcome, guard: Guard) -> dict[str, Any] | None:
+    """What an earlier run armed and did not come to cancel: our own login may prove it."""
+    armed = guard.armed()
+    if armed is None:
+        return None
+    left = max(0, int(armed.get("deadline", 0) - time.time()))
+    if armed["firing"] or not proves(armed):
+        outcome.fail(
+            "run {0} changed how one logs in here and no login has proven it yet; the node puts "
+            "that back within {1} s".format(armed["run"], left),
+            "run this again after that",
+        )
+    outcome.add("keep the access changes of run {0}, which this login proves".format(armed["run"]))
+    return armed
+
+
+def keep(outcome: Outcome, guard: Guard) -> None:
+    """Cancel the undo that an earlier run armed."""
+    if not guard.cancel():
+        outcome.fail(
+            "the node has just put back the access changes of an earlier run", "run this again"
+        )
 
 
 def proves(armed: dict[str, Any], proc: str = "/proc") -> bool:

@@ -111,7 +111,9 @@ def begin(home: str, run: str, phase: str, node: Node, reloads: list[dict[str, A
         "files": files,
         "touched": [_touched(node, folder, n, path) for n, path in enumerate(touched)],
         "written": [_touched(node, folder, n, p) for n, p in enumerate(written, len(touched))],
-        "acts": [{"words": a.words, "undo": a.undo, "field": a.field} for a in node.acts],
+        "acts": [
+            {"words": a.words, "do": a.do, "undo": a.undo, "field": a.field} for a in node.acts
+        ],
         "reloads": reloads,
         "notes": node.notes,
         "waiting": node.waiting,

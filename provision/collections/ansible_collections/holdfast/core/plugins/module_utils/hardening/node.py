@@ -468,10 +468,13 @@ class Node:
             self.waiting.append(reason)
 
     def changed(self) -> list[Draft]:
-        """What is to be written: folders from above, then files, then what goes."""
-        order = {"directory": 0, "file": 1, "link": 1, "absent": 2}
+        """What is to be written: folders from above, then files, then what goes from below."""
+        order = {"directory": 0, "file": 1, "link": 1}
         found = [draft for draft in self.drafts.values() if draft.differs]
-        return sorted(found, key=lambda draft: (order.get(draft.kind, 3), draft.seen.path))
+        there = [draft for draft in found if draft.kind != "absent"]
+        gone = [draft for draft in found if draft.kind == "absent"]
+        there.sort(key=lambda draft: (order.get(draft.kind, 3), draft.seen.path))
+        return there + sorted(gone, key=lambda draft: draft.seen.path, reverse=True)
 
 
 def sober(draft: Draft, mode: int, uid: int, gid: int) -> int:

@@ -48,6 +48,27 @@ class Reached:
         self.port = int(given.get("port") or 0)
 
 
+GUARD: dict[str, Any] = {
+    "type": "dict",
+    "options": {
+        "user": {"type": "str", "required": True},
+        "become": {"type": "bool", "default": True},
+        "become_password": {"type": "bool", "default": False},
+        "password": {"type": "bool", "default": False},
+        "port": {"type": "int", "default": 0},
+    },
+}
+"""The option `guard` of the modules that change how one logs in."""
+
+
+def reached_by(given: dict[str, Any] | None) -> Reached | None:
+    """How we got here; sudo says who it was where nobody else does."""
+    if given is not None:
+        return Reached(given)
+    user = os.environ.get("SUDO_USER")
+    return Reached({"user": user, "become_password": True}) if user else None
+
+
 def refusals(node: Node, reached: Reached | None) -> list[str]:
     """Why the staged changes would lock out, in words that say what to do."""
     found = syntax(node) + firewall(node, reached)
@@ -150,7 +171,8 @@ def ages(node: Node, user: User, reached: Reached | None) -> list[str]:
 
 def _too_old(user: User, days: int) -> bool:
     changed = user.shadow[2]
-    return changed.isdigit() and (int(changed) + days) * DAY < time.time()
+    # chage takes -1 for no limit at all.
+    return days >= 0 and changed.isdigit() and (int(changed) + days) * DAY < time.time()
 
 
 # The SSH server
@@ -329,7 +351,9 @@ def escalation(node: Node, user: User, reached: Reached) -> list[str]:
         return []
     names = {user.name, "ALL", "#{0}".format(user.uid)}
     names |= {"%" + group for group in groups_of(node, user)}
-    before, after = _sudoers(node, names, staged=False), _sudoers(node, names, staged=True)
+    with node.as_found():
+        before = _sudoers(node, names, staged=False)
+    after = _sudoers(node, names, staged=True)
     found = []
     if before["rules"] and not after["rules"]:
         found.append("sudo: {0} would not become root any more; keep its rule".format(user.name))

@@ -453,7 +453,9 @@ class Undone:
     """What an undo did, what it left because somebody changed it since, and what went wrong.
 
     With `check` nothing is done; `thought` and `fields` then say what places and accounts would be
-    like by now, so that several journals in a row come to what they would really come to.
+    like by now, so that several journals in a row come to what they would really come to. `places`
+    and `acts` are what would come back, in order: a journal's folder with a place's entry, and an
+    act.
     """
 
     def __init__(self, check: bool = False, force: bool = False) -> None:
@@ -461,6 +463,8 @@ class Undone:
         self.force = force
         self.thought: dict[str, dict[str, Any]] = {}
         self.fields: dict[tuple[str, str, int], Any] = {}
+        self.places: list[tuple[str, dict[str, Any]]] = []
+        self.acts: list[dict[str, Any]] = []
         self.done: list[str] = []
         self.left: list[str] = []
         self.wrong: list[str] = []
@@ -508,6 +512,7 @@ def put_back(tree: Tree, folder: str, entry: dict[str, Any], report: Undone) -> 
         report.done.append("{0} {1}".format(verb, path))
     if report.check:
         report.thought[path] = {**known, **before}
+        report.places.append((folder, entry))
         return
     kind = before["kind"]
     if kind == "other":
@@ -670,6 +675,7 @@ def _take_back(tree: Tree, acts: list[dict[str, Any]], report: Undone, command: 
             continue
         if act["undo"]:
             report.done.append("undo: {0}".format(act["words"]))
+            report.acts.append(act)
         for step in act["undo"]:
             _steps(tree, [step], report, command)
 
