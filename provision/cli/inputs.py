@@ -25,6 +25,7 @@ from provision.rack.inventory import (
 )
 from provision.rack.model import Rack
 from provision.rack.wallet import unreadable_secrets
+from provision.supply import demands
 from provision.supply.lock import load_lock
 from provision.supply.model import StackLock
 
@@ -143,6 +144,7 @@ def _known(lock: StackLock | None, policy: Policy | None) -> KnownNames:
         engines=ENGINES,
         security=judge,
         limits=limits,
+        stack=demands.judge_with(lock, policy),
         models=frozenset(model.name for model in lock.models),
         images=frozenset(image.name for image in lock.images),
     )

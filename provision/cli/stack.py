@@ -101,7 +101,7 @@ def _page(lock: StackLock, path: Path) -> Iterator[str]:
     yield from _section(
         "signing keys", ("KEY", "FINGERPRINT"), ((n, k.fingerprint) for n, k in lock.keys.items())
     )
-    for role, rpms in _by_role(lock.rpms).items():
+    for role, rpms in _by_role(lock).items():
         yield from _section(
             f"rpms: {role}",
             ("PACKAGE", "EL", "KEY", "LICENCE", "CLASS", "WHY"),
@@ -138,14 +138,16 @@ def _page(lock: StackLock, path: Path) -> Iterator[str]:
     )
 
 
-def _by_role(rpms: Iterable[Rpm]) -> dict[str, list[Rpm]]:
-    """RPMs by the roles that ask for them, in order of first use; dependencies come last."""
+def _by_role(lock: StackLock) -> dict[str, list[Rpm]]:
+    """RPMs by the roles and units that ask for them, in order of first use; then dependencies."""
+    units = {(nevra, u.el): f"GPU unit {u.name}" for u in lock.gpu for nevra in u.packages}
     found: dict[str, list[Rpm]] = {}
     rest: list[Rpm] = []
-    for rpm in rpms:
-        for role in rpm.roles:
-            found.setdefault(role, []).append(rpm)
-        if not rpm.roles:
+    for rpm in lock.rpms:
+        unit = units.get((rpm.nevra, rpm.el))
+        for name in (*rpm.roles, *([unit] if unit else [])):
+            found.setdefault(name, []).append(rpm)
+        if not rpm.roles and not unit:
             rest.append(rpm)
     return {**found, **({"dependencies only": rest} if rest else {})}
 

@@ -6,16 +6,17 @@ import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from provision.core.names import suggest
 from provision.core.problems import Problem
 from provision.core.yamlpos import KeyPath, read_text, shown
 from provision.rack.declaration import Declaration
+from provision.rack.draft import Draft
 from provision.rack.hostkeys import has_key
-from provision.rack.known import KnownNames, Security
+from provision.rack.known import KnownNames
 from provision.rack.model import SECRETS, Audit, Inference, Node
-from provision.rack.tree import Definition, Host
+from provision.rack.objections import objected
+from provision.rack.tree import Definition
 from provision.rack.values import INVALID
 from provision.rack.variables import (
     ALIASES,
@@ -23,15 +24,6 @@ from provision.rack.variables import (
     READABLE,
     VARIABLES,
 )
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A node with the definitions that made it; values that could not be used are left out."""
-
-    host: Host
-    node: Node
-    won: dict[str, Definition]
 
 
 def cross_check(declaration: Declaration, drafts: list[Draft], known: KnownNames) -> list[Problem]:
@@ -50,7 +42,7 @@ def cross_check(declaration: Declaration, drafts: list[Draft], known: KnownNames
         *_lacks(drafts),
         *_connections(declaration, drafts),
         *_names(declaration, known),
-        *_security(declaration, drafts, known),
+        *objected(declaration, drafts, known),
     ]
 
 
@@ -292,32 +284,6 @@ def _names(declaration: Declaration, known: KnownNames) -> Iterator[Problem]:
                 name = _field(written, field)
                 if isinstance(name, str) and "{" not in name:
                     yield from _name(definition, (field,), name, names, kind)
-
-
-def _security(
-    declaration: Declaration, drafts: list[Draft], known: KnownNames
-) -> Iterator[Problem]:
-    """What another room says about profile, overlays and waivers, where it was written."""
-    values: dict[str, Any] = {}
-    for short, default in (("profile", "none"), ("overlays", ()), ("waivers", ())):
-        definition = declaration.rack_variable(short)
-        value = default if definition is None else declaration.value(definition)
-        if value is INVALID and short == "profile":
-            return
-        values[short] = default if value is INVALID else value
-    if known.security is None:
-        return
-    for objection in known.security(Security(**values, nodes=[d.node for d in drafts])):
-        variable, *inner = objection.at
-        definition = declaration.rack_variable(str(variable))
-        if definition is not None:
-            yield definition.problem(
-                objection.code,
-                objection.message,
-                tuple(inner),
-                value=objection.value,
-                hint=objection.hint,
-            )
 
 
 def _field(value: object, field: str) -> object:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from provision.core.problems import Problem, by_position
-from provision.rack.crosschecks import Draft, cross_check
+from provision.rack.crosschecks import cross_check
 from provision.rack.declaration import Declaration, open_inventory
+from provision.rack.draft import Draft
 from provision.rack.known import KnownNames
 from provision.rack.model import SECRETS, Node, Rack
 from provision.rack.tree import Definition, Host

@@ -10,9 +10,10 @@ from provision.rack.model import Adoption, Node, Waiver
 
 @dataclass(frozen=True)
 class Objection:
-    """Something wrong with the security that an inventory asks for.
+    """Something wrong with what an inventory asks for.
 
-    `at` begins with the variable without its prefix and leads into its value.
+    `at` begins with the variable without its prefix and leads into its value; `node` is whose
+    variable it is, None the rack's.
     """
 
     code: str
@@ -20,6 +21,7 @@ class Objection:
     at: tuple[str | int, ...]
     value: str | None = None
     hint: str | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,17 @@ class Security:
 
 
 Judge = Callable[[Security], Iterable[Objection]]
-"""What another room has to say about the security that an inventory asks for."""
+"""What another room has to say about what an inventory asks for."""
 
 
 @dataclass(frozen=True)
 class KnownNames:
-    """Models, images and engines that exist, and who judges profiles, overlays and waivers.
+    """Models, images and engines that exist, and who judges what is asked for.
 
     `limits` are those of the audit by name, each with the least and the most that a site may set.
-    None where the names could not be found out (the stack lock is missing); they are then not
-    checked, and whoever passes None has a problem of their own to report.
+    `security` judges profile, overlays and waivers, `stack` what the lock has for nodes and
+    profile. None where the names could not be found out (the stack lock is missing); they are then
+    not checked, and whoever passes None has a problem of their own to report.
     """
 
     models: frozenset[str] | None = None
@@ -50,3 +53,4 @@ class KnownNames:
     engines: frozenset[str] | None = None
     limits: Mapping[str, tuple[float, float]] | None = None
     security: Judge | None = None
+    stack: Judge | None = None

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from provision.supply.model import READABLE, StackLock
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "tests/data/example/stack.lock.json"
 DRIVER = "580.105.08"
@@ -37,9 +39,20 @@ def nevra(entry: dict[str, Any]) -> str:
     return "{name}-{epoch}:{version}-{release}.{arch}".format(**entry)
 
 
-def gpu_lock(provider: str = "site_signed") -> dict[str, Any]:
-    """The example's lock with one unit for EL 10 on x86_64."""
+def without_units() -> dict[str, Any]:
+    """The example's lock as one from before there were units, without what they name."""
     lock: dict[str, Any] = json.loads(EXAMPLE.read_text())
+    units = StackLock.model_validate_json(EXAMPLE.read_text()).gpu
+    named = {(name, unit.el) for unit in units for name in unit.packages}
+    lock["rpms"] = [r for r in lock["rpms"] if (nevra(r), r["el"]) not in named]
+    del lock["gpu"]
+    lock["schema"] = READABLE[0]
+    return lock
+
+
+def gpu_lock(provider: str = "site_signed") -> dict[str, Any]:
+    """The example's lock with this unit for EL 10 on x86_64 in place of its own."""
+    lock = without_units()
     lock["schema"] = "holdfast.stack/2"
     repository = next(r for r in lock["repositories"] if r["release"] == "10")
     names = ["nvidia-driver-cuda", "nvidia-driver-cuda-libs", "nvidia-persistenced"]
