@@ -68,8 +68,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--engine-image",
         metavar="FILE",
         type=Path,
-        help="an OCI archive of the inference engine to use instead of building one; needed for "
-        "el, which has no package of it",
+        help="an OCI archive of the inference engine to use instead of building one (default: what "
+        "HOLDFAST_ENGINE_IMAGE names); needed for el, which has no package of it",
     )
     parser.add_argument(
         "--keep", action="store_true", help="leave the rack running, and say how to use it"

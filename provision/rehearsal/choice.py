@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from provision.rehearsal.recipe import RELEASES
 from provision.rehearsal.shell import run
 
 _EL = {"rhel", "centos", "fedora"}
+ENGINE_IMAGE = "HOLDFAST_ENGINE_IMAGE"
+"""The variable that names an engine image for every rack that is given none: those of tests too."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,18 @@ def choose(base: str, release: str | None, engine_image: Path | None = None) -> 
     Args:
         base: ``el``, ``compat``, or ``auto``: el where this host can, else compat.
         release: the major release; None is this host's own for el, else the newest.
-        engine_image: an OCI archive to serve as the engine instead of building one.
+        engine_image: an OCI archive to serve as the engine instead of building one; None is the
+            one that `ENGINE_IMAGE` names, if it is set.
 
     Raises:
         HoldfastError: what was asked for cannot be had on this host, and why not.
     """
+    said = "--engine-image"
+    if engine_image is None and os.environ.get(ENGINE_IMAGE):
+        engine_image, said = Path(os.environ[ENGINE_IMAGE]), ENGINE_IMAGE
     if engine_image is not None and not engine_image.is_file():
         raise fail("no-image", "there is no such file", where=str(engine_image),
-                   hint="give an OCI archive", exit_code=ExitCode.USAGE)  # fmt: skip
+                   hint=f"{said} has to name an OCI archive", exit_code=ExitCode.USAGE)  # fmt: skip
     host = _host()
     if base == "compat":
         return _compat(release, engine_image, "")
@@ -72,8 +79,8 @@ def _el(host: dict[str, str], engine_image: Path | None) -> Choice:
             "no-engine-image",
             "EL has no package of the inference engine, and its image is built from Debian's "
             "archive, which is not reached from here",
-            hint="give one with --engine-image FILE: a rehearsal on a Debian host leaves it in "
-            "its cache as images/llama-cpp.tar",
+            hint=f"give one with --engine-image FILE, or {ENGINE_IMAGE}=FILE: a rehearsal on a "
+            "Debian host leaves it in its cache as images/llama-cpp.tar",
         )
     made_of = f"made of this host's own EL packages, {host.get('PRETTY_NAME', 'EL')}"
     return Choice("el", _major(host), made_of, engine_image=engine_image)

@@ -20,7 +20,7 @@ from provision.core.problems import HoldfastError
 from provision.rehearsal import choice, el, repodata
 from provision.rehearsal import node as nodes
 from provision.rehearsal.artefacts import artefacts
-from provision.rehearsal.choice import Choice, choose
+from provision.rehearsal.choice import ENGINE_IMAGE, Choice, choose
 from provision.rehearsal.recipe import load_recipe
 from provision.rehearsal.rpms import Package, build_rpms
 from provision.supply.lock import load_lock
@@ -30,13 +30,19 @@ ROCKY = {"ID": "rocky", "ID_LIKE": "rhel centos fedora", "VERSION_ID": "10.1",
          "PRETTY_NAME": "Rocky Linux 10.1"}  # fmt: skip
 FEDORA = {"ID": "fedora", "VERSION_ID": "43", "PRETTY_NAME": "Fedora Linux 43"}
 DEBIAN = {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12"}
+RECIPE = load_recipe()
 WANTED = tuple(
     sorted(
-        load_recipe().el_name(name)
-        for name, entry in load_recipe().repository.items()
+        RECIPE.el_name(name)
+        for name, entry in RECIPE.repository.items()
         if entry.roles and (not entry.releases or "10" in entry.releases)
     )
 )
+
+
+@pytest.fixture(autouse=True)
+def no_engine_image_is_named(monkeypatch):
+    monkeypatch.delenv(ENGINE_IMAGE, raising=False)
 
 
 @pytest.fixture
@@ -127,6 +133,23 @@ def test_el_without_an_engine_image_is_refused_before_anything_is_fetched(on, co
         choose("auto", None, Path("/nowhere.tar"))
 
 
+def test_the_engine_image_may_be_named_for_every_rack(on, commands, image, monkeypatch):
+    """Racks of tests are asked for without options; on EL they would have no engine."""
+    on(ROCKY)
+    monkeypatch.setenv(ENGINE_IMAGE, os.fspath(image))
+    assert choose("auto", "10").engine_image == image
+    assert choose("compat", None).engine_image == image
+    monkeypatch.setenv(ENGINE_IMAGE, "/nowhere.tar")
+    with pytest.raises(HoldfastError, match="no such file") as raised:
+        choose("auto", "10")
+    assert raised.value.problems[0].hint == f"{ENGINE_IMAGE} has to name an OCI archive"
+    assert choose("auto", "10", image).engine_image == image
+    monkeypatch.setenv(ENGINE_IMAGE, "")
+    with pytest.raises(HoldfastError, match="EL has no package") as raised:
+        choose("auto", "10")
+    assert ENGINE_IMAGE in str(raised.value.problems[0].hint)
+
+
 def test_the_verb_passes_the_refusal_on(on, commands, capsys):
     on(DEBIAN)
     if os.geteuid() != 0:
@@ -213,12 +236,12 @@ esac""",
 
 
 def built(host: Path) -> Path:
-    return el.node_base(load_recipe(), "10", NullSink(), host=host)
+    return el.node_base(RECIPE, "10", NullSink(), host=host)
 
 
 def test_the_base_comes_from_the_hosts_own_repositories(host, commands):
     events = ListSink()
-    base = el.node_base(load_recipe(), "10", events, host=host)
+    base = el.node_base(RECIPE, "10", events, host=host)
     installs = [line.split() for line in commands.said if " install " in line]
     assert len(installs) == 1
     part = f"{base}.part"
@@ -231,7 +254,7 @@ def test_the_base_comes_from_the_hosts_own_repositories(host, commands):
     assert [line.split()[3] for line in commands.said if line.startswith("mknod")] == [
         f"{part}/root/dev/{name}" for name in ("null", "zero", "random", "urandom")
     ]
-    assert el.node_base(load_recipe(), "10", events, host=host) == base
+    assert el.node_base(RECIPE, "10", events, host=host) == base
     assert len(events.seen) == 2
     # Other repositories make another base.
     (host / "etc/yum.repos.d/site.repo").write_text("[site]\n")
@@ -269,7 +292,7 @@ def test_a_node_gets_its_address_from_networkmanager(host, tmp_path):
 
 def test_the_repository_keeps_the_vendors_signatures(host, vendor, image, commands):
     chosen = Choice("el", "10", "made of tests", engine_image=image)
-    made = artefacts(load_recipe(), chosen, built(host), NullSink())
+    made = artefacts(RECIPE, chosen, built(host), NullSink())
     lock, problems = load_lock(made / "stack.lock.json")
     assert problems == []
     assert lock is not None
@@ -301,7 +324,7 @@ def fill(host: Path, base: Path, tmp_path: Path) -> repodata.Filled:
     private.mkdir()
     out.mkdir()
     with repodata.short_way(private) as way:
-        return el.fill(load_recipe(), "10", base / "root", out=out, private=way, host=host)
+        return el.fill(RECIPE, "10", base / "root", out=out, private=way, host=host)
 
 
 def test_an_rpm_without_signature_is_refused(host, vendor, tmp_path, commands):
