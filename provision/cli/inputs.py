@@ -46,20 +46,22 @@ class Inputs:
     policy: Policy = field(default_factory=Policy)
 
 
-def load_rack(path: Path | str) -> Inputs:
+def load_rack(path: Path | str, *, unkeyed: bool = False) -> Inputs:
     """Read and check an inventory with its stack lock; contacts nothing.
+
+    Nodes may be `unkeyed`, without a host key, where they are yet to be enrolled.
 
     Raises:
         HoldfastError: with every problem of the inventory, its variable files and the lock, in
             reading order (exit code 2).
     """
-    inputs, problems = read_rack(Path(path))
+    inputs, problems = read_rack(Path(path), unkeyed=unkeyed)
     if inputs is None:
         raise HoldfastError(problems, ExitCode.USAGE)
     return inputs
 
 
-def read_rack(path: Path) -> tuple[Inputs | None, list[Problem]]:
+def read_rack(path: Path, *, unkeyed: bool = False) -> tuple[Inputs | None, list[Problem]]:
     """What `load_rack` reads, or None and all problems in reading order."""
     declaration, problems = open_inventory(path)
     if declaration is None:
@@ -68,7 +70,7 @@ def read_rack(path: Path) -> tuple[Inputs | None, list[Problem]]:
     lock, missing = _lock(declaration, lock_path)
     policy, wrong = _policy(declaration)
     wrong += _baselines(declaration)
-    rack, mistakes = to_rack(declaration, _known(lock, policy))
+    rack, mistakes = to_rack(declaration, _known(lock, policy, unkeyed=unkeyed))
     problems = by_position([*missing, *wrong, *mistakes])
     if problems or rack is None or lock is None or lock_path is None or policy is None:
         return None, problems
@@ -135,11 +137,11 @@ def _baselines(declaration: Declaration) -> list[Problem]:
     return problems
 
 
-def _known(lock: StackLock | None, policy: Policy | None) -> KnownNames:
+def _known(lock: StackLock | None, policy: Policy | None, *, unkeyed: bool) -> KnownNames:
     judge = judge_with(policy) if policy is not None else None
     limits = {limit.name: (limit.least, limit.most) for c in checks() for limit in c.limits}
     if lock is None:
-        return KnownNames(engines=ENGINES, security=judge, limits=limits)
+        return KnownNames(engines=ENGINES, security=judge, limits=limits, unkeyed=unkeyed)
     return KnownNames(
         engines=ENGINES,
         security=judge,
@@ -147,4 +149,5 @@ def _known(lock: StackLock | None, policy: Policy | None) -> KnownNames:
         stack=demands.judge_with(lock, policy),
         models=frozenset(model.name for model in lock.models),
         images=frozenset(image.name for image in lock.images),
+        unkeyed=unkeyed,
     )

@@ -34,7 +34,8 @@ def cross_check(declaration: Declaration, drafts: list[Draft], known: KnownNames
         *_addresses(declaration, drafts),
         *_positions(declaration, drafts),
         *_shared_host_keys(declaration, drafts),
-        *_host_keys(declaration, drafts),
+        *_macs(declaration, drafts),
+        *(() if known.unkeyed else _host_keys(declaration, drafts)),
         *_secrets(drafts),
         *_ports(drafts),
         *_gpus(drafts),
@@ -106,6 +107,13 @@ def _shared_host_keys(declaration: Declaration, drafts: list[Draft]) -> Iterator
         yield _at(
             declaration, second, _Clash("duplicate-host-key", PREFIX + "host_keys", message, hint)
         )
+
+
+def _macs(declaration: Declaration, drafts: list[Draft]) -> Iterator[Problem]:
+    for first, second, mac in _clashes(drafts, lambda d: iter((d.node.mac,) if d.node.mac else ())):
+        message = f"{_node(second)} has the same network card as {_node(first)}: {mac}"
+        hint = "every machine has an address of its own on the card that it starts from"
+        yield _at(declaration, second, _Clash("duplicate-mac", PREFIX + "mac", message, hint))
 
 
 def _host_keys(declaration: Declaration, drafts: list[Draft]) -> Iterator[Problem]:

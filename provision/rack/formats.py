@@ -22,6 +22,7 @@ _ADDRESS = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?"
 _GROUP = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,127})")
 _DIGITS = re.compile(r"[0-9.]+")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:-]{1,15}")
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
 _SHARE = re.compile(r"(?:100|[1-9]?[0-9])%")
 KEY_TYPES = frozenset(
@@ -98,6 +99,19 @@ def interface(value: str) -> str:
     if not _INTERFACE.fullmatch(value):
         hint = "at most 15 letters, digits, dots, hyphens and underscores, as in eno1"
         raise refuse("bad-name", f"{shown(value)} is not an interface name", hint)
+    return value
+
+
+def mac(value: object) -> str:
+    """The address of an Ethernet card, in small hexadecimal letters with colons."""
+    hint = 'in quotes, with small letters and colons, as in "52:54:00:12:34:56"'
+    if not isinstance(value, str):
+        # Without quotes, YAML takes one of digits alone for a number to the base of sixty.
+        raise refuse("bad-mac", f"{shown(value)} is not a MAC address", hint)
+    if not _MAC.fullmatch(value):
+        raise refuse("bad-mac", f"{shown(value)} is not a MAC address", hint)
+    if int(value[:2], 16) & 1 or not value.strip("0:"):
+        raise refuse("bad-mac", f"{shown(value)} is no single card's address", hint)
     return value
 
 

@@ -53,3 +53,16 @@ def _fits_hashed(field: str, name: str) -> bool:
         return False
     # SHA-1 is what known_hosts uses; it hides names there and protects nothing here.
     return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
+
+
+def with_key(text: str, address: str, port: int, key: str) -> str:
+    """A known_hosts file's text where `key` is the one key of this address and port.
+
+    Lines of this host alone go; a line that speaks for others too stays as it is.
+    """
+    name = ssh_name(address, port)
+    lines = text.splitlines()
+    kept = [line for line in lines if line.split()[:1] != [name]]
+    if len(kept) == len(lines) - 1 and f"{name} {key}" in lines:
+        return text
+    return "".join(f"{line}\n" for line in (*kept, f"{name} {key}"))

@@ -45,7 +45,8 @@ class KnownNames:
     `limits` are those of the audit by name, each with the least and the most that a site may set.
     `security` judges profile, overlays and waivers, `stack` what the lock has for nodes and
     profile. None where the names could not be found out (the stack lock is missing); they are then
-    not checked, and whoever passes None has a problem of their own to report.
+    not checked, and whoever passes None has a problem of their own to report. `unkeyed` nodes are
+    yet to be enrolled: they need no host key.
     """
 
     models: frozenset[str] | None = None
@@ -54,3 +55,4 @@ class KnownNames:
     limits: Mapping[str, tuple[float, float]] | None = None
     security: Judge | None = None
     stack: Judge | None = None
+    unkeyed: bool = False

@@ -33,6 +33,11 @@ HostKey = Annotated[
     AfterValidator(formats.host_key),
     Field(json_schema_extra={"pattern": "^(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+"}),
 ]
+Mac = Annotated[
+    str,
+    PlainValidator(formats.mac),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"}),
+]
 PciId = Annotated[
     str,
     AfterValidator(formats.pci_id),
@@ -412,6 +417,7 @@ class Node(Model):
     groups: tuple[str, ...] = ()
     kind: Kind = "metal"
     lacks: Lacks = Lacks()
+    mac: str | None = None
     position: Position | None = None
     hardware: Hardware | None = None
     gpu: Gpu | None = None

@@ -27,6 +27,7 @@ from provision.rack.model import (
     Inference,
     Kind,
     Lacks,
+    Mac,
     Name,
     Patience,
     Position,
@@ -200,6 +201,14 @@ VARIABLES: tuple[Variable, ...] = (
         " that needs it is set there or judged.",
         "{boot_loader: Its kernel is started directly.}",
         "{}",
+    ),
+    Variable(
+        "mac",
+        "node",
+        Mac,
+        "The address of the network card that it starts from, where it starts from the network.",
+        '"52:54:00:12:34:56"',
+        "none",
     ),
     Variable("position", "node", Position, "Where it sits in the rack.", "{unit: 12, height: 2}"),
     Variable(
