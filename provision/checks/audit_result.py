@@ -120,7 +120,7 @@ class Document(TypedDict):
     started: _Amount
     ended: _Amount
     declared: bool
-    under_load: Literal[False]
+    under_load: bool
     versions: dict[str, str]
     gpus: list[Board]
     cost: Cost
@@ -212,15 +212,20 @@ def contradiction(document: Document, node: str) -> str:
         return "the counts are not those of the findings"
     if document["status"] != _worst(counts):
         return f"the status is {document['status']}; the findings say {_worst(counts)}"
-    for finding in found:
-        if finding["status"] == "pass" and _bad(finding["parts"]):
-            return f"the check {finding['check']} passes though a part of it does not"
-    return ""
+    if document["under_load"] != any(map(under_load, found)):
+        return "the result contradicts itself about whether anything was tested under load"
+    lies = [f["check"] for f in found if f["status"] == "pass" and _bad(f["parts"])]
+    return f"the check {lies[0]} passes though a part of it does not" if lies else ""
 
 
 def _worst(statuses: Iterable[str]) -> str:
     held = set(statuses)
     return next((s for s in ("fail", "unknown", "pass") if s in held), "unknown")
+
+
+def under_load(finding: Judged) -> bool:
+    """Whether a check under load came to a result."""
+    return finding["check"].startswith("load.") and finding["status"] in ("pass", "fail")
 
 
 def _bad(parts: list[Part]) -> bool:

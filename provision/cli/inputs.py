@@ -10,7 +10,7 @@ from pathlib import Path
 
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import HoldfastError, Problem, by_position
-from provision.health.checks.all import checks
+from provision.health.checks.all import known
 from provision.policy.baseline import mistakes_in
 from provision.policy.judge import judge_with
 from provision.policy.load import Policy, read_policy
@@ -139,7 +139,7 @@ def _baselines(declaration: Declaration) -> list[Problem]:
 
 def _known(lock: StackLock | None, policy: Policy | None, *, unkeyed: bool) -> KnownNames:
     judge = judge_with(policy) if policy is not None else None
-    limits = {limit.name: (limit.least, limit.most) for c in checks() for limit in c.limits}
+    limits = {limit.name: (limit.least, limit.most) for c in known() for limit in c.limits}
     if lock is None:
         return KnownNames(engines=ENGINES, security=judge, limits=limits, unkeyed=unkeyed)
     return KnownNames(

@@ -18,7 +18,7 @@ from provision.checks.bounded import Answer
 from provision.checks.remote import AS_ROOT, said
 from provision.checks.shipping import Unreachable
 from provision.core.shown import printable
-from provision.engine import clients
+from provision.health import clients
 from provision.health.slurm import controller
 from provision.rack.model import Node, Rack
 from provision.rack.ssh import SshSettings

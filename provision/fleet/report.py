@@ -7,12 +7,13 @@ older than its schedule allows, is unknown, whatever its last result was.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provision import __version__
-from provision.checks.audit_result import findings
+from provision.checks.audit_result import findings, under_load
 from provision.fleet.history import DAY_S, History
 from provision.fleet.kept import Recorded, Spell, Visit
 from provision.fleet.repeats import Repeat, repeats, rules
@@ -125,6 +126,21 @@ class FleetReport:
         for node in self.nodes:
             totals[node.status.value] += 1
         return totals
+
+    @property
+    def under_load(self) -> str:
+        """In a sentence, what of the nodes was tested under load."""
+        tested = Counter(
+            finding["check"]
+            for node in self.nodes
+            if node.visit.result is not None and node.visit.outcome == "fresh"
+            for finding in node.visit.result.findings
+            if under_load(finding)
+        )
+        if not tested:
+            return "The nodes were looked at as they are, not tested under load."
+        each = ", ".join(f"{check} on {plural(n, 'node')}" for check, n in sorted(tested.items()))
+        return f"Tested under load: {each}. Everything else was looked at as it is."
 
     def fleet_trend(self) -> tuple[tuple[int, int], ...]:
         """For each pull how many nodes failed or had something unknown, and how many were asked."""

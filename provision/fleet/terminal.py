@@ -185,7 +185,7 @@ class _Fleet(Page):
         off = [f"{len(report.off)} not audited"] if report.off else []
         yield from wrap(dot.join([*parts, *off]) or "nothing was asked", self.width)
         if report.nodes:
-            yield "The nodes were looked at as they are, not tested under load."
+            yield from wrap(report.under_load, self.width)
 
 
 def told(repeat: Repeat, at: float) -> str:

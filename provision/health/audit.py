@@ -13,15 +13,17 @@ from typing import Any
 
 from provision.health import VERSION, children, site
 from provision.health.case import Case, why
+from provision.health.checks.all import load_checks
 from provision.health.children import Probe
 from provision.health.expect import Expected
 from provision.health.limits import Limits
 from provision.health.probes.ask import Ask, Failed, Progress
 from provision.health.sight import ProbeRun, Sight
-from provision.health.state import State, alone, born, load, save
+from provision.health.state import State, alone, boottime, born, load, save
 from provision.health.words import (
     FAIL,
     NOT_APPLICABLE,
+    PASS,
     SEVERITIES,
     STATUSES,
     UNKNOWN,
@@ -47,7 +49,8 @@ class Options:
         state: where samples are kept; nothing is kept when None.
         only: prefixes of the ids of the checks to judge; all when empty.
         site: a folder of a site's own checks.
-        deadline: the factor by which every deadline is stretched.
+        patience: the factor by which every deadline is stretched.
+        under_load: put the GPUs under load first, and judge that too.
     """
 
     root: Path = Path("/")
@@ -57,6 +60,7 @@ class Options:
     only: tuple[str, ...] = ()
     site: Path | None = None
     patience: float = 1.0
+    under_load: bool = False
 
 
 @dataclass
@@ -112,7 +116,9 @@ class Result:
             "started": self.started,
             "ended": self.ended,
             "declared": self.declared,
-            "under_load": False,
+            "under_load": any(
+                f.check.startswith("load.") and f.status in (PASS, FAIL) for f in self.findings
+            ),
             "versions": self.versions,
             "gpus": self.gpus,
             "cost": self.cost,
@@ -129,12 +135,14 @@ def audit(
     """Run one audit.
 
     Raises:
-        Busy: another audit of the same state folder is running.
+        Busy: another audit of the same state folder is running, or another one under load.
+        NotIdle: the node was to be put under load, and is in use.
         Mistake: the declaration's limits cannot be used.
         OSError: the state folder cannot be written.
     """
-    limits = Limits(checks, expected)
-    chosen = [c for c in checks if not options.only or c.id.startswith(options.only)]
+    limits = Limits([*checks, *load_checks()], expected)
+    meant = [*checks, *(load_checks() if options.under_load else ())]
+    chosen = [c for c in meant if not options.only or c.id.startswith(options.only)]
     with alone(options.state):
         return _audit(chosen, probes, expected, options, limits)
 
@@ -150,8 +158,11 @@ def _audit(
     boot = boot_id(options.root)
     state = load(options.state, boot)
     needed = {n.split(".", 1)[0] for c in checks for n in c.needs}
+    look = _Looker(expected, options, state)
+    loaded = _under_load(look, needed, limits)
     wanted = [p for p in probes if needed & set(p.parts)]
-    sight = _look(wanted, expected, options, state)
+    sight = look(wanted)
+    sight.add(loaded)
     case = Case(sight, expected, limits, state)
     findings = [judge(check, case) for check in checks]
     findings += [
@@ -175,39 +186,65 @@ def _audit(
     )
 
 
-def _look(probes: Sequence[Probe], expected: Expected, options: Options, state: State) -> Sight:
-    held = {str(b["probe"]): b for b in state.left_behind}
-    patient = [
-        Probe(p.name, p.parts, p.look, p.deadline * options.patience,
-              p.step * options.patience, p.resumes)
-        for p in probes if p.name not in held
-    ]  # fmt: skip
+@dataclass
+class _Looker:
+    """Lets probes look, so many at a time; `numbers` is what `Ask` calls so."""
 
-    def told(probe: Probe) -> dict[str, Any]:
-        return {
-            "root": options.root,
-            "declared": expected.declared,
-            "library": options.library,
-            "journal": options.journal,
-            "boot": state.boot,
-            "patience": options.patience,
-            "kept": state.log if probe.name == "log" else {},
-        }
+    expected: Expected
+    options: Options
+    state: State
 
-    sight = children.run(patient, told)
-    sight.owners = {part: p.name for p in probes for part in p.parts}
-    for probe in probes:
-        if probe.name in held:
-            reason = (
-                f"the process {held[probe.name]['pid']} of an earlier audit still hangs in:"
-                f" {held[probe.name]['doing']}"
-            )
-            sight.runs.append(ProbeRun(probe.name, "hang", 0.0, reason))
-    for run in sight.runs:
-        if run.left_behind:
-            behind = {"probe": run.name, "pid": run.pid, "born": born(run.pid)}
-            state.left_behind.append({**behind, "since": time.time(), "doing": run.reason})
-    return sight
+    def __call__(
+        self, probes: Sequence[Probe], numbers: dict[str, float] | None = None, parallel: int = 3
+    ) -> Sight:
+        expected, options, state = self.expected, self.options, self.state
+        held = {str(b["probe"]): b for b in state.left_behind}
+        patient = [
+            Probe(p.name, p.parts, p.look, p.deadline * options.patience,
+                  p.step * options.patience, p.resumes)
+            for p in probes if p.name not in held
+        ]  # fmt: skip
+
+        def told(probe: Probe) -> dict[str, Any]:
+            return {
+                "root": options.root,
+                "declared": expected.declared,
+                "library": options.library,
+                "journal": options.journal,
+                "boot": state.boot,
+                "patience": options.patience,
+                "kept": state.log if probe.name == "log" else {},
+                "numbers": numbers or {},
+            }
+
+        sight = children.run(patient, told, parallel=parallel)
+        sight.owners = {part: p.name for p in probes for part in p.parts}
+        for probe in probes:
+            if probe.name in held:
+                reason = (
+                    f"the process {held[probe.name]['pid']} of an earlier audit still hangs in:"
+                    f" {held[probe.name]['doing']}"
+                )
+                sight.runs.append(ProbeRun(probe.name, "hang", 0.0, reason))
+        for run in sight.runs:
+            if run.left_behind:
+                behind = {"probe": run.name, "pid": run.pid, "born": born(run.pid)}
+                state.left_behind.append({**behind, "since": time.time(), "doing": run.reason})
+        return sight
+
+
+def _under_load(look: _Looker, needed: set[str], limits: Limits) -> Sight:
+    """What programs say that put the GPUs under load, where that was asked for."""
+    if not look.options.under_load:
+        return Sight()
+    from provision.health import under_load
+    from provision.health.probes.load import PROBES
+
+    slurm = under_load.by_slurm if "slurm" in look.expected.declared else None
+    with under_load.alone(look.options.root):
+        found = under_load.seen(look, [p for p in PROBES if needed & set(p.parts)], limits, slurm)
+    look.state.now = boottime()  # minutes have passed, in which counters grew
+    return found
 
 
 def judge(check: Check, case: Case) -> Finding:

@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 
 from provision.health import calls, ended, render
 from provision.health.audit import Options, audit, boot_id
-from provision.health.checks.all import checks
+from provision.health.checks.all import checks, known
 from provision.health.expect import Expected, read_file
 from provision.health.places import Mistake
 from provision.health.probes.all import PROBES
 from provision.health.slurm import cli as slurm
 from provision.health.state import Busy, write_whole
-from provision.health.words import PASS, SEVERITIES
+from provision.health.words import PASS, SEVERITIES, NotIdle
 
 OK, FINDINGS, BAD_INPUT, NOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 FORMATS = ("text", "json", "nagios", "slurm", "prometheus")
@@ -83,6 +83,13 @@ def parser() -> argparse.ArgumentParser:
         help="slurm: findings below this severity do not count (default: %(default)s)",
     )
     add(
+        "--under-load",
+        action="store_true",
+        help="before looking, put the GPUs under load with dcgmi, nvbandwidth and all_reduce_perf"
+        " where they are installed, and judge what they say; takes many minutes, and is refused"
+        " while anybody uses a GPU",
+    )
+    add(
         "--patience",
         type=float,
         default=1.0,
@@ -127,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
         return _run(asked)
     except Mistake as error:
         return _refuse(asked, BAD_INPUT, error.problems)
-    except (Busy, OSError) as error:
+    except (Busy, NotIdle, OSError) as error:
         return _refuse(asked, NOT_RUN, [str(error)])
     except KeyboardInterrupt:
         return _refuse(asked, INTERRUPTED, ["interrupted"])
@@ -147,7 +154,7 @@ def _ended(words: list[str]) -> int:
 
 def _run(asked: argparse.Namespace) -> int:
     if asked.list:
-        return _list(asked.format)
+        return _list(asked)
     if not 0.1 <= asked.patience <= 100:
         raise Mistake([f"--patience is {asked.patience:g}; it must be from 0.1 to 100"])
     result = _kept(asked) if asked.kept else _looked(asked)
@@ -160,9 +167,9 @@ def _run(asked: argparse.Namespace) -> int:
 
 def _looked(asked: argparse.Namespace) -> dict[str, Any]:
     expected = read_file(asked.expect) if asked.expect else Expected()
-    known = checks()
+    meant = known() if asked.under_load else checks()
     for prefix in asked.only:
-        if not prefix.startswith("site.") and not any(c.id.startswith(prefix) for c in known):
+        if not prefix.startswith("site.") and not any(c.id.startswith(prefix) for c in meant):
             raise Mistake([f"--only {prefix}: no check's id begins so"])
     options = Options(
         root=asked.root,
@@ -172,8 +179,9 @@ def _looked(asked: argparse.Namespace) -> dict[str, Any]:
         only=tuple(asked.only),
         site=asked.site,
         patience=asked.patience,
+        under_load=asked.under_load,
     )
-    return audit(known, PROBES, expected, options).to_json()
+    return audit(checks(), PROBES, expected, options).to_json()
 
 
 def _kept(asked: argparse.Namespace) -> dict[str, Any]:
@@ -214,13 +222,13 @@ def _show(asked: argparse.Namespace, result: dict[str, Any]) -> int:
     return status
 
 
-def _list(form: str) -> int:
-    known = checks()
-    if form == "json":
-        told = [{"id": c.id, "title": c.title, "severity": c.severity} for c in known]
+def _list(asked: argparse.Namespace) -> int:
+    listed = known() if asked.under_load else checks()
+    if asked.format == "json":
+        told = [{"id": c.id, "title": c.title, "severity": c.severity} for c in listed]
         sys.stdout.write(json.dumps(told, indent=1) + "\n")
     else:
-        sys.stdout.writelines(f"{c.id:28}{c.title}\n" for c in known)
+        sys.stdout.writelines(f"{c.id:28}{c.title}\n" for c in listed)
     return OK
 
 

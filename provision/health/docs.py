@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.health.checks.all import checks
+from provision.health.checks.all import known
 from provision.health.codes import table
 from provision.health.probes.nvml import CODES
 from provision.health.words import Check, Limit
 
 FOLDER = "docs/reference/audit"
 _NAMES = {"gpu": "GPUs", "log": "The kernel's log", "container": "Containers", "net": "Network",
-          "host": "The host", "scheduler": "The scheduler", "security": "Security"}  # fmt: skip
+          "host": "The host", "scheduler": "The scheduler", "security": "Security",
+          "load": "Under load, by request"}  # fmt: skip
 _KINDS = {
     "hardware": "gates",
     "decides": "gates when the line says Fatal",
@@ -24,7 +25,7 @@ _KINDS = {
 def pages() -> dict[str, str]:
     """Every page by its path: an index, one for each check, and the tables of codes."""
     found = {f"{FOLDER}/README.md": index()}
-    for check in checks():
+    for check in known():
         found[f"{FOLDER}/{check.id}.md"] = page(check)
     for name in ("xid", "sxid"):
         found[f"{FOLDER}/{name}-codes.md"] = codes_page(name)
@@ -35,7 +36,7 @@ def index() -> str:
     """What the audit looks at, and how to read what it says."""
     lines = [_INTRODUCTION]
     group = ""
-    for check in checks():
+    for check in known():
         area = check.id.split(".")[0]
         if area != group:
             group = area
@@ -166,7 +167,8 @@ it. It is one file for any Python from 3.9 on; nvidia-ml-py is inside, with its 
   applicable only where the declared model does not have the feature.
 - Rates need two audits of the same boot, and a folder to keep the first (`--state`). A counter
   that is zero passes at once; another one is unknown until the second audit.
-- It looks at the node as it is. That says nothing about the node under load.
+- It looks at the node as it is. That says nothing about the node under load, which is tested by
+  request only (`--under-load`, [how](../../how-to/audit-fleet.md#under-load)).
 
 Exit codes: 0 nothing fails, 1 something fails or is unknown, 2 bad input, 3 could not run,
 130 interrupted. `--format nagios` has Nagios' own: 0, 1, 2, 3. `--format slurm` prints one line

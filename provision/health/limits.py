@@ -54,6 +54,10 @@ class Limits:
         if problems:
             raise Mistake(problems)
 
+    def is_sites(self, name: str) -> bool:
+        """Whether the site said this number itself."""
+        return name in self._site
+
     def value(self, name: str, model: str = "") -> float:
         """The number for a GPU of `model`: the site's, else the model's, else the common one."""
         if name in self._site:

@@ -64,8 +64,16 @@ def as_text(result: dict[str, Any], *, everything: bool = False) -> str:
     told = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in counts.items() if n)
     took = result["ended"] - result["started"]
     lines.append(f"{result['node']}: {result['status']} ({told or 'no check'}) in {took:.1f} s")
-    lines.append("The node was looked at as it is, not tested under load.")
+    lines.append(_under_load(result))
     return "\n".join(lines) + "\n"
+
+
+def _under_load(result: dict[str, Any]) -> str:
+    if not result["under_load"]:
+        return "The node was looked at as it is, not tested under load."
+    tested = [f for f in result["findings"] if f["check"].startswith("load.")]
+    names = ", ".join(f["check"] for f in tested if f["status"] in (PASS, FAIL))
+    return f"Tested under load: {names}. Everything else was looked at as it is."
 
 
 def as_reason(result: dict[str, Any], least: str = "info") -> str:

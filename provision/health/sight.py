@@ -53,6 +53,13 @@ class Sight:
             raise Unseen(reason, kind)
         raise Unseen(*self._why_not(name))
 
+    def add(self, other: Sight) -> None:
+        """Take in what another look saw; where both say something of a part, this one counts."""
+        self.values = {**other.values, **self.values}
+        self.missing = {**other.missing, **self.missing}
+        self.runs += other.runs
+        self.owners = {**other.owners, **self.owners}
+
     def below(self, prefix: str) -> Iterator[tuple[str, Any]]:
         """Every part that begins with `prefix`, by the rest of its name."""
         for name, value in self.values.items():

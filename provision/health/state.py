@@ -132,9 +132,14 @@ class State:
         }
 
 
+def boottime() -> float:
+    """Seconds since the node started, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def load(folder: Path | None, boot: str) -> State:
     """The state of an earlier audit of this boot, or a new one."""
-    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    now = boottime()
     if folder is None:
         return State(boot, now, note="nothing is kept between audits")
     try:

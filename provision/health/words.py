@@ -27,6 +27,10 @@ class Unseen(Exception):
         self.kind = kind
 
 
+class NotIdle(Exception):
+    """The node cannot be put under load: it is in use, or that cannot be told; says which."""
+
+
 class NotMeant(Exception):
     """The declaration, or the declared model, gives this check no meaning here."""
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from provision.health.checks.all import checks
+from provision.health.checks.all import known
 from provision.health.slurm.record import Record
 from provision.rehearsal.gpu import models
 from provision.rehearsal.gpu.state import Fault
@@ -356,6 +356,16 @@ FAILING = (
     Failing("security.sysctl", "drift", file("proc/sys/kernel/kptr_restrict", "0"), "0, not 1"),
 )  # fmt: skip
 
+UNDER_LOAD = (
+    Failing("load.compute", "wrong-results", gpu(gpus__2__load__compute="Fail"), "differ"),
+    Failing("load.compute", "warned", gpu(gpus__2__load__compute="Warn"), "Warn"),
+    Failing("load.memory", "slow", gpu(gpus__5__load__memory=0.7), "below the minimum of 1905000"),
+    Failing("load.nvlink", "slow", gpu(gpus__1__load__nvlink=0.5), "191 GB/s"),
+    Failing("load.nccl", "slow", gpu(load__bus=0.5), "235 GB/s on 8 GPUs"),
+    Failing("load.nccl", "wrong-sums", gpu(load__wrong=3), "values of the sums are wrong"),
+)
+"""Nodes in which a check fails when they are put under load."""
+
 PASSING: dict[str, Change] = {
     "scheduler.slurm": adapter("well"),
     "gpu.pages": older_gpus,
@@ -366,8 +376,9 @@ PASSING: dict[str, Change] = {
 
 _ABOUT = """\
 Every check of the audit fails on at least one recorded node and passes on one;
-`tests/unit/test_health_checks.py` runs them, through the unmodified nvidia-ml-py and the simulated
-NVML where a GPU is asked. A rate is seen on the second of two audits.
+`tests/unit/test_health_checks.py` and, under load, `tests/unit/test_health_load.py` run them,
+through the unmodified nvidia-ml-py and the simulated NVML where a GPU is asked. A rate is seen on
+the second of two audits.
 """
 
 
@@ -379,9 +390,11 @@ def page() -> str:
         "| check | it fails on these nodes | it passes on |",
         "|---|---|---|",
     ]
-    for check in checks():
+    for check in known():
         failing = [
-            f.name + (" (a rate)" if f.later else "") for f in FAILING if f.check == check.id
+            f.name + (" (a rate)" if f.later else "")
+            for f in (*FAILING, *UNDER_LOAD)
+            if f.check == check.id
         ]
         passing = "a node of another kind" if check.id in PASSING else "the healthy node"
         rows.append(f"| [{check.id}]({check.id}.md) | {', '.join(failing)} | {passing} |")

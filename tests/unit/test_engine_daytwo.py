@@ -11,13 +11,14 @@ from dataclasses import replace
 import pytest
 
 from provision.core.events import ListSink
-from provision.engine import clients, drain, unit, waves
+from provision.engine import drain, unit, waves
 from provision.engine.apply import NodeResult
 from provision.engine.drain import Drainer, is_ours, reason_of
 from provision.engine.gpu import locked
 from provision.engine.onnode import CannotTell, Record
 from provision.engine.plan import NodePlan, Plan, render
 from provision.engine.unitwave import UnitWave
+from provision.health import clients
 from provision.health.slurm import reason as audits_reason
 from provision.health.slurm.controller import Node as SlurmNode
 from provision.rack.model import Drain, Gpu, Gpus, Hardware, Rack

@@ -145,7 +145,7 @@ def job(**changes: object) -> dict[str, object]:
     declared = {"schema": expect.SCHEMA, "node": "n01", "gpus": {"count": 0}}
     return {
         "program": base64.b64encode(program().data).decode(), "expect": {here(): declared},
-        "patience": 0.1, "most": 2 << 20, **changes,
+        "patience": 0.1, "most": 2 << 20, "under_load": False, **changes,
     }  # fmt: skip
 
 
@@ -157,6 +157,21 @@ def test_what_is_sent_along_audits_the_machine_and_leaves_nothing(tmp_path):
     assert found.missing == ()
     assert len(found.findings) >= len(known_checks())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("under_load", [False, True])
+def test_a_node_is_put_under_load_once_and_only_when_that_was_asked_for(tmp_path, under_load):
+    """Between two looks: what counters are before, and what they have become."""
+    said = tmp_path / "said"
+    program = (
+        f"import json, sys\nprint(*sys.argv[1:], file=open({str(said)!r}, 'a'))\n"
+        "print(json.dumps({'findings': [{'status': 'unknown'}]}))\n"
+    )
+    told = job(program=base64.b64encode(program.encode()).decode(), under_load=under_load)
+    done = sent({**told, "patience": 0.01}, tmp_path)
+    assert done.returncode == 0, done.stderr
+    looks = ["--under-load" in line for line in said.read_text().splitlines()]
+    assert looks == [False, under_load]
 
 
 @pytest.mark.parametrize(

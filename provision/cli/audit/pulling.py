@@ -104,7 +104,8 @@ def ask_nodes(
         write_known_hosts(rack, known_hosts)
         way = Way(rack, SshSettings(known_hosts), inputs.lock, inputs.policy)
         folder = getattr(args, "folder", None)
-        ask: Ask = pull.now(way) if verb == "run" else pull.last(way)
+        under_load = getattr(args, "under_load", False)
+        ask: Ask = pull.last(way) if verb != "run" else pull.now(way, under_load=under_load)
         if folder is not None:
             ask = pull.from_files(folder)
         at = time.time()

@@ -12,10 +12,19 @@ from provision.cli.inputs import load_rack
 from provision.cli.running import add_common, require_places
 from provision.core.exitcodes import ExitCode
 
+SOURCE = {False: "audited now, over SSH", True: "audited now under load, over SSH"}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the action's arguments."""
     add_common(parser)
+    parser.add_argument(
+        "--under-load",
+        action="store_true",
+        help="put the GPUs under load first, with dcgmi, nvbandwidth and all_reduce_perf where they"
+        " are installed, and judge what they say; takes up to half an hour, and is refused on a"
+        " node whose GPUs somebody uses",
+    )
     add_shown(parser)
 
 
@@ -31,4 +40,4 @@ def run(args: argparse.Namespace) -> ExitCode:
     require_places(events=args.events)
     require_files(args)
     visits, recorded, at = ask_nodes(args, inputs, rack, rack.nodes, verb="run")
-    return tell(args, rack, visits, recorded, at=at, source="audited now, over SSH")
+    return tell(args, rack, visits, recorded, at=at, source=SOURCE[args.under_load])

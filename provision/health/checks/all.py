@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from provision.health.words import Check
 
@@ -72,15 +72,27 @@ NAMES = (
     "security_sysctl",
 )
 """The modules of this package that hold a check."""
+UNDER_LOAD = ("load_compute", "load_memory", "load_nvlink", "load_nccl")
+"""Those whose checks are judged by request only, after programs have put the GPUs under load."""
 
 
 def checks() -> tuple[Check, ...]:
-    """Every check."""
-    return tuple(_load())
+    """Every check that an audit judges."""
+    return tuple(_load(NAMES))
 
 
-def _load() -> Iterator[Check]:
-    for name in NAMES:
+def load_checks() -> tuple[Check, ...]:
+    """Every check that only an audit under load judges as well."""
+    return tuple(_load(UNDER_LOAD))
+
+
+def known() -> tuple[Check, ...]:
+    """Every check there is; their limits are what a site may set."""
+    return (*checks(), *load_checks())
+
+
+def _load(names: Sequence[str]) -> Iterator[Check]:
+    for name in names:
         check = importlib.import_module(f"provision.health.checks.{name}").CHECK
         assert isinstance(check, Check)
         yield check

@@ -81,7 +81,10 @@ class Progress:
 
 @dataclass
 class Ask:
-    """What a probe is told: where to look, what is declared, what an earlier audit kept."""
+    """What a probe is told: where to look, what is declared, what an earlier audit kept.
+
+    `numbers` are for programs that put GPUs under load: `count` of GPUs, least `memory` bandwidth.
+    """
 
     tell: Callable[[bytes], None]
     progress: Progress
@@ -93,6 +96,7 @@ class Ask:
     journal: str = ""
     boot: str = ""
     patience: float = 1.0
+    numbers: dict[str, float] = field(default_factory=dict)
 
     def say(self, part: str, value: Any) -> None:
         """Tell a part of what was seen."""
@@ -178,7 +182,7 @@ class Ask:
         Raises:
             Failed: it is not there, does not end in time, or ends with an error.
         """
-        program, environment = self._program(argv[0])
+        program, environment = self.program(argv[0])
         # Less than a probe's own deadline, so that a command that hangs costs no other answer.
         limit *= self.patience
         try:
@@ -209,7 +213,7 @@ class Ask:
         Raises:
             Failed: the command is not there, or ended with an error.
         """
-        program, environment = self._program(argv[0])
+        program, environment = self.program(argv[0])
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 [program, *argv[1:]],
@@ -236,8 +240,12 @@ class Ask:
                 process.kill()
                 process.wait()
 
-    def _program(self, name: str) -> tuple[str, dict[str, str]]:
-        """Where a command lies, and the environment that it gets."""
+    def program(self, name: str) -> tuple[str, dict[str, str]]:
+        """Where a command lies, and the environment that it gets.
+
+        Raises:
+            Failed: it is not there.
+        """
         search = _PATH if self.root == Path("/") else str(self.root / RECORDED)
         program = shutil.which(name, path=search)
         if program is None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from provision.health.checks.all import checks
+from provision.health.checks.all import known as known_checks
 from provision.health.expect import Expected
 from provision.health.limits import Limits
 from provision.health.slurm import breaker, record
@@ -104,7 +104,7 @@ class _Run:
     @classmethod
     def of(cls, place: Place, expected: Expected, *, waits: bool) -> _Run:
         settings = expected.declared.get("slurm") or {}
-        rules = Rules.of(Limits(checks(), expected))
+        rules = Rules.of(Limits(known_checks(), expected))
         known = evidence(place.folder, place.root, rules.max_age)
         if known.waiting and not waits:
             known = replace(known, waiting=False)

@@ -415,6 +415,14 @@ class GpuKind(Model):
     fields: dict[str, Count] = Field(default_factory=dict)
 
 
+class GpuLoad(Model):
+    """What programs find that put the GPU under load; shares of what is usual for its model."""
+
+    memory: float = Field(default=1, ge=0, le=2, allow_inf_nan=False)
+    nvlink: float = Field(default=1, ge=0, le=2, allow_inf_nan=False)
+    compute: Literal["Pass", "Fail", "Warn", "Skip"] = "Pass"
+
+
 class Gpu(GpuKind):
     """One GPU. It can be on the bus without being enumerated by the driver, and the reverse."""
 
@@ -429,6 +437,7 @@ class Gpu(GpuKind):
     pci: Pci
     nvlink: NvLink | None = None
     processes: Listing[Process] = ()
+    load: GpuLoad = GpuLoad()
 
 
 class Driver(Model):
@@ -525,6 +534,13 @@ class LogLine(Model):
     priority: int = Field(default=3, ge=0, le=7)
 
 
+class Load(Model):
+    """What NCCL finds on all GPUs together: a share of the usual bandwidth, and wrong sums."""
+
+    bus: float = Field(default=1, ge=0, le=2, allow_inf_nan=False)
+    wrong: int = Field(default=0, ge=0)
+
+
 class State(Model):
     """Everything about a node's simulated GPUs."""
 
@@ -536,6 +552,7 @@ class State(Model):
     gpus: Annotated[Listing[Gpu], Field(max_length=MAX_GPUS)]
     switches: Listing[Switch] = ()
     peers: Peers
+    load: Load = Load()
     events: Listing[Event] = ()
     faults: Listing[Fault] = ()
     log: Listing[LogLine] = ()

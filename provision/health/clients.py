@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+SERVING = "holdfast-inference.service"
 OWN = (
     "nvidia-persistenced.service",
     "nvidia-fabricmanager.service",
@@ -24,7 +25,7 @@ OWN = (
     "nvidia-cdi-refresh.service",
     "holdfast-gpu-mig.service",
     "holdfast-health.service",
-    "holdfast-inference.service",
+    SERVING,
 )
 """System services that may hold a GPU while its unit changes."""
 SMI_S = 20
@@ -72,8 +73,13 @@ def listed() -> dict[int, str]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return {}
+    return listed_in(ran.stdout) if ran.returncode == 0 else {}
+
+
+def listed_in(text: str) -> dict[int, str]:
+    """Processes in what nvidia-smi prints as pid,process_name."""
     found = {}
-    for line in ran.stdout.splitlines() if ran.returncode == 0 else []:
+    for line in text.splitlines():
         pid, _, name = line.partition(",")
         if pid.strip().isdigit():
             found[int(pid)] = name.strip()
