@@ -75,7 +75,7 @@ def _dearmour(text: str) -> bytes:
 
 def _packets(data: bytes) -> list[tuple[int, bytes]]:
     """Tag and body of every packet; there is at least one."""
-    found = []
+    found: list[tuple[int, bytes]] = []
     at = 0
     while at < len(data) or not found:
         tag, start, length = _header(data, at)

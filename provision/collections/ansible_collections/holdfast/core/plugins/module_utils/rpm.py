@@ -73,8 +73,8 @@ def compare(
     """
     present = {package.nevra for package in installed}
     names: dict[str, list[str]] = {}
-    for package in installed:
-        names.setdefault(package.name, []).append(package.nevra)
+    for there in installed:
+        names.setdefault(there.name, []).append(there.nevra)
     result = Difference()
     for package in wanted:
         label = nevra(package)

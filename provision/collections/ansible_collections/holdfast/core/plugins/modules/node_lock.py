@@ -129,6 +129,8 @@ import json
 import os
 import signal
 import time
+from collections.abc import Collection
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.core.plugins.module_utils.processes import (
@@ -143,17 +145,19 @@ LOCK = "run/holdfast/lock.json"
 HISTORY = "var/lib/holdfast/history.jsonl"
 REBOOT = "run/holdfast/reboot-required"
 GRACE = 20
+Holder = dict[str, Any]
+"""What a lock file says of the run that holds the node."""
 
 
 class Refused(Exception):
     """The lock is held by another run, or processes of an earlier one would not end."""
 
-    def __init__(self, message, holder=None):
+    def __init__(self, message: str, holder: Holder | None = None) -> None:
         super().__init__(message)
         self.holder = holder
 
 
-def read_lock(root):
+def read_lock(root: str) -> Holder | None:
     """What the lock file says; None when there is none, {} when it cannot be read."""
     try:
         with open(os.path.join(root, LOCK), encoding="utf-8") as stream:
@@ -165,7 +169,7 @@ def read_lock(root):
     return found if isinstance(found, dict) else {}
 
 
-def create_lock(root, content):
+def create_lock(root: str, content: Holder) -> bool:
     """Create the lock file whole, or not at all; False when one is there already.
 
     A link of a finished file is used because O_EXCL alone would show an empty file to whoever
@@ -191,7 +195,7 @@ def create_lock(root, content):
     return True
 
 
-def remove_lock(root, run):
+def remove_lock(root: str, run: str | None) -> Holder | None:
     """Remove the lock of `run` and no other; returns the holder that is there instead, or None.
 
     The file is moved aside first and looked at afterwards: between a look and a removal another
@@ -205,9 +209,10 @@ def remove_lock(root, run):
         return None
     try:
         with open(aside, encoding="utf-8") as stream:
-            found = json.load(stream)
+            loaded = json.load(stream)
     except ValueError:
-        found = {}
+        loaded = None
+    found: Holder = loaded if isinstance(loaded, dict) else {}
     if found.get("run") not in (run, None):
         with contextlib.suppress(FileExistsError):
             os.link(aside, path)
@@ -217,7 +222,7 @@ def remove_lock(root, run):
     return None
 
 
-def write_history(root, entry):
+def write_history(root: str, entry: dict[str, Any]) -> None:
     """Append what happened to the node's history."""
     path = os.path.join(root, HISTORY)
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
@@ -231,10 +236,10 @@ def write_history(root, entry):
         os.close(handle)
 
 
-def reboot_reasons(root):
+def reboot_reasons(root: str) -> list[str]:
     """Why a restart is asked for: one file a caller, one line a reason."""
     folder = os.path.join(root, REBOOT)
-    reasons = []
+    reasons: list[str] = []
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -249,14 +254,16 @@ def reboot_reasons(root):
     return reasons
 
 
-def clear_left_behind(proc, seconds, end, users=()):
+def clear_left_behind(
+    proc: str, seconds: float, end: bool, users: Collection[int] = ()
+) -> list[dict[str, Any]]:
     """Wait for what an earlier run left behind; end it after the wait when `end` is true.
 
     Only processes of root count, of whom we are, and of `users`: whom the earlier run was.
     """
     own = ancestors(proc, os.getpid())
 
-    def look():
+    def look() -> list[dict[str, Any]]:
         return left_behind(proc, own, users)
 
     seen = look()
@@ -278,13 +285,13 @@ def clear_left_behind(proc, seconds, end, users=()):
     return [dict(entry, ended=bool(end)) for entry in seen]
 
 
-def users_in(holder):
+def users_in(holder: Holder | None) -> list[int]:
     """Whom the run that took a lock logged in as, by number."""
     found = (holder or {}).get("users")
     return [user for user in found if isinstance(user, int)] if isinstance(found, list) else []
 
 
-def describe(holder):
+def describe(holder: Holder | None) -> str:
     """A holder in words."""
     if not holder:
         return "a lock file that cannot be read"
@@ -299,7 +306,9 @@ def describe(holder):
     )
 
 
-def acquire(params, check_mode, proc="/proc"):
+def acquire(
+    params: dict[str, Any], check_mode: bool, proc: str = "/proc"
+) -> tuple[bool, Holder | None, list[dict[str, Any]]]:
     """Take the lock; returns whether something changed, the holder and what was left behind.
 
     Raises:
@@ -356,7 +365,9 @@ def acquire(params, check_mode, proc="/proc"):
     return changed, fresh, left
 
 
-def release(params, check_mode, proc="/proc"):
+def release(
+    params: dict[str, Any], check_mode: bool, proc: str = "/proc"
+) -> tuple[bool, Holder | None]:
     """Give the lock back; returns whether something changed and who holds the node afterwards.
 
     Raises:
@@ -379,7 +390,7 @@ def release(params, check_mode, proc="/proc"):
     return True, None
 
 
-def main():
+def main() -> None:
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
@@ -401,7 +412,7 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    result = {"changed": False, "left_behind": []}
+    result: dict[str, Any] = {"changed": False, "left_behind": []}
     try:
         if params["state"] == "acquired":
             result["changed"], result["holder"], result["left_behind"] = acquire(

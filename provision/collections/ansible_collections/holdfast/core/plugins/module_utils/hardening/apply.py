@@ -93,7 +93,7 @@ class Pass:
             return []
         return [Want(control["id"], r, bool(control.get("reboot"))) for r in resources]
 
-    def _absent(self, when: dict[str, str] | None) -> str | None:
+    def _absent(self, when: dict[str, str | None] | None) -> str | None:
         """Why something is not applicable here; None when it is."""
         node = self.node
         looks: dict[str, Callable[[str], bool]] = {

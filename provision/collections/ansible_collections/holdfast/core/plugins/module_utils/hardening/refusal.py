@@ -92,7 +92,7 @@ def refusals(node: Node, reached: Reached | None) -> list[str]:
 
 def syntax(node: Node) -> list[str]:
     """What sudo would not read. Each file is judged before it takes its place."""
-    found = []
+    found: list[str] = []
     if not node.has_command("visudo"):
         return found
     for draft in node.changed():

@@ -96,7 +96,7 @@ _SECTION = re.compile(r"^\s*\[(?P<name>[^\]]+)\]\s*$")
 
 def section_span(lines: list[str], section: str) -> tuple[int, int] | None:
     """Where a section's own lines begin and end; the last of several with one name counts."""
-    span = None
+    span: tuple[int, int | None] | None = None
     for number, line in enumerate(lines):
         found = _SECTION.match(line)
         if found is None:
