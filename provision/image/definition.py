@@ -16,7 +16,7 @@ from provision.core.judging import refuse
 from provision.core.shapes import Like, Listing, Model, Some, Text
 from provision.core.yamlpos import shown
 from provision.policy.model import Release as PolicyRelease
-from provision.rack.model import Adoption, Date, Waiver
+from provision.rack.model import Adoption, Date, HostKey, Waiver
 
 SCHEMA = 1
 """The version of these files that this Holdfast reads."""
@@ -107,6 +107,11 @@ class Definition(Model):
     )
     packages: Listing[Package] = Field(
         default=(), description="Packages beside those of the base and those that roles install."
+    )
+    enrolment_keys: Listing[HostKey] = Field(
+        default=(),
+        description="Public SSH keys: what one of them signed gives a node its identity on its"
+        " first start. Without any, a node asks nobody.",
     )
     roles: dict[RoleName, dict[Option, Any]] = Field(
         default_factory=dict,

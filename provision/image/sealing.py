@@ -40,13 +40,14 @@ class Sealing:
     """What the program is told.
 
     `epoch` is in Unix seconds, `mounts` are where file systems are mounted, `image` is what nodes
-    say of it.
+    say of it, `planted` files of root's by path, with text and mode; without a mode, a link.
     """
 
     epoch: int
     mounts: list[str]
     fstab: str
     image: dict[str, str]
+    planted: list[tuple[str, str, int | None]]
 
 
 def main(root: Path, out: Path, told: Sealing) -> None:
@@ -56,6 +57,8 @@ def main(root: Path, out: Path, told: Sealing) -> None:
     write_owned(root / "etc/fstab", told.fstab, 0o644)
     for mount in told.mounts:
         mount_point(root, mount)
+    for path, text, mode in told.planted:
+        plant(root / path.lstrip("/"), text, mode)
     accounts(root, told.epoch)
     settle_rpmdb(root)
     forget_compiled(root, told.epoch)
@@ -126,6 +129,19 @@ def write_owned(path: Path, text: str, mode: int) -> None:
         path.unlink()
     path.write_text(text, encoding="utf-8")
     path.chmod(mode)
+
+
+def plant(path: Path, text: str, mode: int | None) -> None:
+    """Write a file of root's and the folders that it needs; without a mode, a link to `text`."""
+    for folder in reversed(path.parents):
+        if not folder.exists():
+            folder.mkdir()
+            folder.chmod(0o755)
+    if mode is not None:
+        write_owned(path, text, mode)
+        return
+    path.unlink(missing_ok=True)
+    path.symlink_to(text)
 
 
 def mount_point(root: Path, mount: str) -> None:

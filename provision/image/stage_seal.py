@@ -13,12 +13,13 @@ from provision.core.problems import fail
 from provision.core.shapes import Model
 from provision.image import layout, sealing
 from provision.image.definition import Definition
+from provision.image.enrolment.planting import planted
 from provision.image.inside import inside
 from provision.image.work import Given, Work
 
 VERSION = 1
 NEEDS = ("configure",)
-READS = ("name", "release", "arch", "partitions")
+READS = ("name", "release", "arch", "partitions", "enrolment_keys")
 TOOLS: tuple[str, ...] = ()
 
 IMAGE_SCHEMA = "holdfast.node-image/1"
@@ -52,6 +53,7 @@ def run(work: Work) -> None:
         "epoch": work.epoch,
         "mounts": sorted(mounts - {"/"}),
         "fstab": layout.fstab(work.definition, _text(work, source / "etc/fstab")),
+        "planted": planted(work.definition.enrolment_keys),
         "image": {
             "schema": IMAGE_SCHEMA,
             "name": work.definition.name,

@@ -58,6 +58,8 @@ mkdir -p "$store"
 # /run itself holds a fifth of the memory at most.
 grep -q " $store " /proc/mounts || mount -t tmpfs -o mode=0700,size=80% tmpfs "$store"
 info "holdfast: root from $url"
+# Beside it lies what tells this node where to get its identity.
+echo "${url%/*}" > /run/holdfast/from
 bring "$url" "$store/rootfs.erofs"
 
 if [ -n "$hash" ]; then
