@@ -157,6 +157,10 @@ def test_a_node_that_cannot_be_reached_is_unknown(site, capsys):
     assert site.call("run", "--limit", "n03", "--json") == 1
     told = json.loads(capsys.readouterr().out)
     assert [(n["node"], n["outcome"]) for n in told["nodes"]] == [("n03", "unreachable")]
+    assert site.call("run", "--limit", "n03", "--under-load", "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["source"] == "audited now under load, over SSH"
+    assert [(n["outcome"], n["shipped"]) for n in told["nodes"]] == [("unreachable", True)]
 
 
 def test_every_form_is_written(site, capsys, tmp_path):

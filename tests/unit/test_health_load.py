@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from provision.checks import audit_result
+from provision.fleet import pull
 from provision.health import cli, under_load
 from provision.health.audit import Result
 from provision.health.checks.all import checks, load_checks
@@ -102,6 +103,10 @@ def test_a_sick_node_fails_and_nothing_else_is_blamed(node, failing: Failing):
     assert failing.says in finding.seen
     assert finding.action == (failing.action or CHECKS[failing.check].action)
     assert {c for c, s in found(result).items() if s != PASS} == {failing.check}
+
+
+def test_who_waits_for_a_node_waits_longer_than_its_programs_may_take():
+    assert load.LONGEST_S < pull.LOAD_S
 
 
 def test_no_check_is_without_a_fixture():

@@ -207,6 +207,7 @@ class _Maker:
         name, release = self._kernel(work)
         own = self.other.kernel if self.other else ""
         toolkit = self.other.toolkit if self.other else TOOLKIT
+        tool = (FILES / "nvidia-ctk").read_text(encoding="utf-8")
         if own:
             release, present = own, present - {name}
         swallowed = self.other is not None and self.other.swallowed
@@ -238,7 +239,7 @@ class _Maker:
             _Plan("nvidia-container-toolkit", f"{toolkit}-1",
                   "Simulation of the tool that describes GPUs to container runtimes",
                   "toolkit",
-                  {"/usr/bin/nvidia-ctk": (FILES / "nvidia-ctk").read_text(),
+                  {"/usr/bin/nvidia-ctk": tool.replace(TOOLKIT, toolkit),
                    **{f"/usr/lib/systemd/system/{name}": (FILES / name).read_text() for name in
                       ("nvidia-cdi-refresh.path", "nvidia-cdi-refresh.service")}}),
         ]  # fmt: skip
