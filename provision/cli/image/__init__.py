@@ -3,24 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
 
+from provision.cli.actions import Action, add_actions, run_action
 from provision.core.exitcodes import ExitCode
-
-
-@dataclass(frozen=True)
-class Action:
-    """A word after `holdfast image`: its module, and what its help says.
-
-    The module offers `configure(parser)` and `run(args)`, as a verb's does.
-    """
-
-    module: str
-    help: str
-    description: str
-
 
 ACTIONS: dict[str, Action] = {
     "list": Action(
@@ -105,15 +90,9 @@ ACTIONS: dict[str, Action] = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions."""
-    words = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, action in ACTIONS.items():
-        child = words.add_parser(name, help=action.help, description=action.description)
-        importlib.import_module(action.module).configure(child)
+    add_actions(parser, ACTIONS)
 
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Do what the action says."""
-    work: Callable[[argparse.Namespace], ExitCode] = importlib.import_module(
-        ACTIONS[args.action].module
-    ).run
-    return work(args)
+    return run_action(args, ACTIONS)
