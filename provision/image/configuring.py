@@ -15,7 +15,7 @@ from provision.core.problems import fail
 from provision.image import sources
 from provision.image.definition import Definition, canonical
 from provision.image.fitting import resolution_of
-from provision.image.roles import ORDER, offline_roles
+from provision.image.roles import offline_roles
 from provision.image.sources import Source
 from provision.policy.resolve import NONE
 
@@ -28,7 +28,7 @@ RUN = "image"
 
 def roles_of(definition: Definition) -> tuple[str, ...]:
     """The roles of an image in the order in which they run."""
-    return tuple(name for name in ORDER if name in definition.roles)
+    return tuple(name for name in offline_roles() if name in definition.roles)
 
 
 def variables(definition: Definition, source: Source) -> dict[str, Any]:

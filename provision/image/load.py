@@ -15,7 +15,7 @@ from provision.core.problems import HoldfastError, Problem, by_position, fail
 from provision.core.yamlpos import KeyPath, YamlDocument, load_yaml, shown
 from provision.image.definition import SCHEMA, Definition
 from provision.image.fitting import misfits
-from provision.image.roles import offline_roles
+from provision.image.roles import WORDS, RoleOption, offline_roles
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,7 @@ def _role_mistakes(roles: dict[Any, Any]) -> Iterator[Mistake]:
 
 SUPPLIED = frozenset(
     {
-        "access_controls",
-        "audit_trail_controls",
         "gpu_driver_unit",
-        "hardening_controls",
         "inference_api_key",
         "inference_image",
         "inference_model_entry",
@@ -171,9 +168,7 @@ SUPPLIED = frozenset(
 """Required options that the build supplies, or that offline mode does not use."""
 
 
-def _value_mistakes(path: KeyPath, spec: Any, value: object) -> Iterator[Mistake]:
-    from provision.image.roles import WORDS
-
+def _value_mistakes(path: KeyPath, spec: RoleOption, value: object) -> Iterator[Mistake]:
     what = ".".join(map(str, path))
     if not spec.takes(value):
         message = f"{what} is {WORDS.get(spec.kind, 'a value')}, not {shown(value)}"

@@ -9,26 +9,8 @@ from typing import Any
 
 import yaml
 
-from provision.core.paths import data_dir
-
-ORDER = (
-    "repositories",
-    "base",
-    "gpu_driver",
-    "gpu_fabric",
-    "gpu_mig",
-    "cuda",
-    "dcgm",
-    "time",
-    "container_runtime",
-    "hardening",
-    "model_store",
-    "inference",
-    "health_audit",
-    "access",
-    "audit_trail",
-)
-"""The order in which roles run, as on a node; playbooks/image.yml says the same."""
+from provision.core.paths import data_dir, playbook
+from provision.engine.apply import phases_of
 
 _MAPPED = ("packages", "locked", "offline", "pending", "controls", "run")
 """Options that the build fills by itself in every role that has them."""
@@ -78,9 +60,9 @@ class Role:
 
 @cache
 def offline_roles() -> Mapping[str, Role]:
-    """The roles that can configure an image, by name."""
+    """The roles that can configure an image, by name, in the order in which a node gets them."""
     found = {}
-    for name in ORDER:
+    for name in phases_of(playbook("site")):
         path = data_dir("roles") / name / "meta/argument_specs.yml"
         main = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]
         options = main.get("options", {})

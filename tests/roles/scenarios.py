@@ -13,29 +13,14 @@ from pathlib import Path
 import pytest
 
 from provision.core.events import NullSink
+from provision.core.paths import playbook
+from provision.engine.apply import phases_of
 from provision.rehearsal import rack as racks
 from provision.rehearsal.rack import Rehearsal
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = {path.parent.name for path in ROOT.glob("tests/molecule/*/molecule.yml")}
-PHASES = (
-    "preflight",
-    "repositories",
-    "base",
-    "gpu_driver",
-    "gpu_fabric",
-    "gpu_mig",
-    "cuda",
-    "dcgm",
-    "time",
-    "container_runtime",
-    "hardening",
-    "model_store",
-    "inference",
-    "health_audit",
-    "access",
-    "audit_trail",
-)
+PHASES = ("preflight", *phases_of(playbook("site")))
 """What a node goes through, in order."""
 NEED_GPUS = {"gpu_driver", "gpu_fabric", "gpu_mig", "cuda", "dcgm", "health_audit"}
 SECONDS = 600

@@ -123,17 +123,6 @@ def test_every_role_with_an_offline_mode_can_configure_an_image():
     assert names - {"preflight"} == set(offline_roles())
 
 
-def test_roles_run_in_the_order_of_a_node():
-    plays = yaml.safe_load(
-        (ROOT / "provision/collections/ansible_collections/holdfast/core/playbooks/site.yml")
-        .read_text()
-    )  # fmt: skip
-    text = json.dumps(plays)
-    order = [name for name in offline_roles() if f'"{name}"' in text]
-    places = [text.index(f'"{name}"') for name in order]
-    assert places == sorted(places)
-
-
 def test_a_format_less_is_no_mistake(tmp_path, capsys: pytest.CaptureFixture[str]):
     """`--format raw` of an image with a verity root leaves the root's proof without effect."""
     del tmp_path
