@@ -30,6 +30,14 @@ _WORD = re.compile(r"\S+")
 _FILE = re.compile(r"/\S(?:.*\S)?")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+:@-]*")
 _KERNEL = re.compile(r"[A-Za-z0-9_][\w:@-]*(?:[./][\w:@-]+)*", re.ASCII)
+_REPEAT = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]"
+    r"|(?P<group>\)(?:[*+]|\{\d*,?\d*\}))|(?P<one>[*+]|\{\d*,\d*\})",
+    re.DOTALL,
+)
+"""Repeats in a regular expression; what is escaped, or in a class, is none."""
+_REPEATS = 4
+"""So many may be in one: with each, what one line takes is multiplied by the line's length."""
 _NOWHERE = ("/proc/", "/sys/", "/dev/", "/run/")
 """What is written there is gone at the next start, or was no file."""
 
@@ -102,6 +110,14 @@ def _regex(value: str) -> str:
     except re.error as error:
         message = f"{shown(value)} is not a regular expression: {error}"
         raise refuse("bad-pattern", message) from None
+    repeats = [found.lastgroup for found in _REPEAT.finditer(value)]
+    if "group" in repeats:
+        message = f"{shown(value)} repeats a group, which may take for ever on one line"
+        hint = "repeat characters: `[a-z,]+` where you would write `([a-z]+,)+`"
+        raise refuse("bad-pattern", message, hint)
+    if repeats.count("one") > _REPEATS:
+        message = f"{shown(value)} has more than {_REPEATS} repeats, which may take for ever"
+        raise refuse("bad-pattern", message, "say no more of the line than what tells it")
     return value
 
 

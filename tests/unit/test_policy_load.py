@@ -62,6 +62,16 @@ RESOURCES = {
     "which line": ("{type: line, path: /a, state: absent}", "bad-line", "says which line"),
     "match": ("{type: line, path: /a, line: b, match: '^c'}", "bad-pattern", "does not find"),
     "regex": ("{type: line, path: /a, line: b, match: '('}", "bad-pattern", "regular expression"),
+    "group": (
+        "{type: line, path: /a, line: b, match: '(b+,?)+$'}",
+        "bad-pattern",
+        "repeats a group",
+    ),
+    "repeats": (
+        "{type: line, path: /a, line: b, match: '.*.*.*.*.*b'}",
+        "bad-pattern",
+        "more than 4 repeats",
+    ),
     "no section": (
         "{type: setting, path: /a, key: b, value: c, style: ini}",
         "bad-setting",
