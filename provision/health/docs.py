@@ -180,6 +180,7 @@ which severity on a finding counts. `--from` shows a kept result, and refuses an
 A site's own checks are executables in a folder (`--site`), owned by root and writable by no one
 else. Each prints one JSON object: `status` (pass, fail, not_applicable, unknown), `seen`, and what
 else of `title`, `severity`, `expected`, `action`, `advice`, `clears`, `reason` it wants to say.
+Its id is `site.` and the file's name without suffix; of two that come to one id none is run.
 It has 10 s and 64 KiB for that, all of them together have 60 s; what takes more is unknown.
 
 [XID codes](xid-codes.md) and [SXid codes](sxid-codes.md) say what each code of the driver means;

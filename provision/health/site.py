@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import signal
 import stat
@@ -26,6 +27,7 @@ TOGETHER_S = 60.0
 _TEXTS = ("title", "seen", "expected", "advice", "clears", "reason")
 _ANSWERS = (PASS, FAIL, NOT_APPLICABLE, UNKNOWN)
 _MOST_BYTES = 1 << 16
+_UNUSABLE = re.compile(r"[^A-Za-z0-9_.-]|\.(?=\.|$)")
 
 
 class Wrong(Exception):
@@ -49,16 +51,15 @@ def run(
         return [_unknown("site", f"the folder {folder} is not there")]
     found = []
     until = time.monotonic() + TOGETHER_S * patience
-    for path in sorted(folder.iterdir()):
-        name = f"site.{path.stem}"
-        if path.name.startswith(".") or (only and not name.startswith(only)):
+    for name, paths in _by_id(folder).items():
+        if only and not name.startswith(only):
             continue
         began = time.monotonic()
         try:
             left = until - time.monotonic()
             if left <= 0:
                 raise Wrong(f"the checks before it took {TOGETHER_S * patience:g} s; not run")
-            finding = _judged(name, _execute(path, min(DEADLINE_S * patience, left)))
+            finding = _judged(name, _execute(_only(paths), min(DEADLINE_S * patience, left)))
             ended = ("ended", "")
         except Wrong as error:
             finding = _unknown(name, str(error))
@@ -67,6 +68,29 @@ def run(
         sight.runs.append(ProbeRun(name, ended[0], seconds, ended[1]))
         found.append(finding)
     return found
+
+
+def _by_id(folder: Path) -> dict[str, list[Path]]:
+    """The files in a folder by the id of their finding; what begins with a dot is none of them."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith("."):
+            found.setdefault(f"site.{_UNUSABLE.sub('-', path.stem)}", []).append(path)
+    return found
+
+
+def _only(paths: list[Path]) -> Path:
+    """The one file that an id has: of two, nobody could tell whose finding is whose.
+
+    Raises:
+        Wrong: there are several, or its name cannot be an id; the whole result would be refused.
+    """
+    if len(paths) > 1:
+        names = " and ".join(path.name for path in paths)
+        raise Wrong(f"{names} have the same id, so none is run; give each a name of its own")
+    if _UNUSABLE.search(paths[0].stem):
+        raise Wrong(f"{paths[0].name!r} can be no id; name it with letters, digits, - and _")
+    return paths[0]
 
 
 def _trusted(path: Path) -> None:
