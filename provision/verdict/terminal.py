@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from provision.verdict.issues import Issue, issues
 from provision.verdict.model import Status, Verdict, count, worst
 from provision.verdict.text import clean, columns, one_line, pad, shorten, wrap
-from provision.verdict.words import LOOKS, answers, duration, headline, plural
+from provision.verdict.words import LOOKS, answers, duration, headline, is_image, plural
 
 _LABEL = 11
 """Width of the column that says what a line of an issue is."""
@@ -97,8 +97,9 @@ class Page:
         heads = [LOOKS[s].word for s in shown]
         room = self.width - 12 - sum(len(h) + 2 for h in heads)
         names = {name: self.cut(one_line(name), max(room, 8)) for name in found}
-        wide = max(4, *(columns(n) for n in names.values()))
-        title = pad("node", wide) + "  " + pad("verdict", 9) + "".join(f"  {h}" for h in heads)
+        what = "image" if is_image(verdict) else "node"
+        wide = max(len(what), *(columns(n) for n in names.values()))
+        title = pad(what, wide) + "  " + pad("verdict", 9) + "".join(f"  {h}" for h in heads)
         yield self.paint(title.rstrip(), "2")
         quiet = 0
         for name, own in found.items():

@@ -46,8 +46,8 @@ def is_image(verdict: Verdict) -> bool:
 def headline(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     what = subject(verdict)
+    counts = verdict.counts()
     if is_image(verdict) and verdict.status.gates and verdict.findings:
-        counts = verdict.counts()
         rest = f", {counts['unknown']} could not be judged" if counts["unknown"] else ""
         return f"{what} is refused: {plural(counts['fail'], 'check')} failed{rest}."
     statuses = [worst(own) for own in verdict.by_node().values()]
@@ -60,12 +60,12 @@ def headline(verdict: Verdict) -> str:
         return f"{what} fails on {failing} of {total}{rest}."
     if verdict.status is Status.UNKNOWN:
         return f"{what} is not proven: {unproven} of {total} could not be judged."
-    counts = verdict.counts()
     checks = plural(counts["pass"], "check")
+    proven = checks if is_image(verdict) else f"{total}, {checks}"
     if verdict.status is Status.WAIVED:
         waived = plural(counts["waived"], "finding")
-        return f"{what} passes with {waived} waived: {total}, {checks}."
-    return f"{what} passes: {total}, {checks}."
+        return f"{what} passes with {waived} waived: {proven}."
+    return f"{what} passes: {proven}."
 
 
 def answers(verdict: Verdict) -> list[Finding]:

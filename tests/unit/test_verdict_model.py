@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.core.exitcodes import ExitCode
+from provision.verdict import terminal
 from provision.verdict.issues import issues
 from provision.verdict.model import Finding, NodeSummary, Severity, Status, Verdict
 from provision.verdict.words import LOOKS, duration, headline, moment
@@ -67,6 +68,23 @@ def test_a_node_of_which_nothing_is_proven_spoils_the_rack(
     assert made.status is Status.UNKNOWN
     assert [(i.finding.status, i.nodes) for i in issues(made)] == [(Status.UNKNOWN, ("n2",))]
     assert headline(made) == "Rack lab is not proven: 1 of 2 nodes could not be judged."
+
+
+@pytest.mark.parametrize(
+    ("statuses", "says"),
+    [
+        ((Status.PASS,), "Image lab passes: 1 check."),
+        ((Status.PASS, Status.WAIVED), "Image lab passes with 1 finding waived: 1 check."),
+        ((Status.UNKNOWN,), "Image lab is refused: 0 checks failed, 1 could not be judged."),
+        ((), "Image lab is not proven: nothing was judged."),
+    ],
+)
+def test_an_image_is_no_rack(statuses: tuple[Status, ...], says: str) -> None:
+    judged = verdict(*(("lab", s) for s in statuses), nodes=("lab",))
+    made = dataclasses.replace(judged, kind="image-lint")
+    assert headline(made) == says
+    assert not any(line.startswith("node ") for line in terminal.render(made).splitlines())
+    assert any(line.startswith("node ") for line in terminal.render(judged).splitlines())
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(list(Status))), max_size=12))
