@@ -25,6 +25,8 @@ MOST_BYTES = 2 * 1024 * 1024
 MOST_PARTS = 5_000
 """The most findings and parts of findings together."""
 MOST_GPUS = 64
+WHOLE = "audit.whole"
+"""The finding of `findings` that names the checks without a result."""
 _EVIDENCE = 2000
 _LONGEST_S = 86400.0
 _GATING = ("fail", "unknown")
@@ -260,7 +262,7 @@ def findings(result: AuditResult, prefix: str = "", *, gating_only: bool = False
         found.append(
             Finding(
                 node=result.node,
-                check=f"{prefix}audit.whole",
+                check=prefix + WHOLE,
                 title="Every check of the audit gave a result",
                 status=Status.UNKNOWN,
                 expected=f"{len(known_checks())} checks",

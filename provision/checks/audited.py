@@ -6,18 +6,17 @@ Anything else proves nothing, and each check of it is unknown.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from provision.checks import bounded, shipping
+from provision.checks import remote, shipping
 from provision.checks.audit_expected import Declared
 from provision.checks.audit_program import program
-from provision.checks.audit_result import AuditResult, Refused, findings, read
+from provision.checks.audit_result import WHOLE, AuditResult, Refused, findings, read
 from provision.checks.declare import Absent, CouldNotLook
-from provision.checks.shipping import Answer, Sight, Unreachable
+from provision.checks.shipping import Answer, Sight
 from provision.core.events import Event, EventSink
 from provision.health.checks.all import checks
 from provision.policy.load import Policy
@@ -94,7 +93,6 @@ def fresh(rack: Rack, lock: StackLock, policy: Policy, node: Node, *, ssh: SshSe
 
 def _fresh(declared: Declared, node: Node, ssh: SshSettings) -> Pulled:
     """The same, of a rack of which more nodes are asked."""
-    argv = ["ssh", *ssh.arguments(declared.rack, node), node.address]
     seconds = RUN_S * node.patience
     ask = {
         "unit": UNIT, "program": PROGRAM, "expect": EXPECT, "result": RESULT,
@@ -103,16 +101,11 @@ def _fresh(declared: Declared, node: Node, ssh: SshSettings) -> Pulled:
     limit = 2 * seconds + _CONNECT_S * node.patience
 
     def run(command: str) -> Answer:
-        try:
-            done = bounded.call([*argv, command], b"", limit_s=limit + 30, most=_MOST)
-        except (OSError, bounded.TooMuch) as error:
-            raise Unreachable(str(error)) from error
-        except subprocess.TimeoutExpired as error:
-            raise Unreachable(f"no answer within {error.timeout:.0f} s") from error
-        said = done.err.decode("utf-8", "replace")
-        if done.returncode == 255:
-            raise Unreachable(said.strip().splitlines()[-1] if said.strip() else "ssh gave up")
-        return Answer(done.returncode, done.out.decode("utf-8", "replace"), said)
+        told = remote.call(
+            declared.rack, node, command, ssh=ssh, limit_s=limit + 30, most=_MOST
+        )  # fmt: skip
+        out, err = (text.decode("utf-8", "replace") for text in (told.out, told.err))
+        return Answer(told.returncode, out, err)
 
     sight = shipping.look(run, ["audit"], {"audit": ask}, limit, node.patience)
     return believed(node, sight, declared.of(node))
@@ -183,7 +176,7 @@ def judged(pulled: Pulled) -> list[Finding]:
     document = pulled.result.document
     versions = ", ".join(f"{k} {v}" for k, v in sorted(document["versions"].items()))
     said = f"{len(document['findings'])} checks, {document['cost']['cpu_s']:g} s of CPU; {versions}"
-    own = [f for f in findings(pulled.result, PREFIX) if not f.check.endswith(".whole")]
+    own = [f for f in findings(pulled.result, PREFIX) if f.check != PREFIX + WHOLE]
     missing = _nothing_of(pulled, pulled.result.missing, "the audit says nothing of it")
     return [replace(ran, seen=said), *own, *missing]
 

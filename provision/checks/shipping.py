@@ -22,6 +22,7 @@ _BOOT = (
     "j=json.loads(zlib.decompress(base64.b64decode(sys.argv[1])));"
     "exec(compile(j['boot'],'boot','exec'))"
 )
+_ALONG = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv.pop(1))))"
 _LOADER = """
 def load(name, source):
     module = sys.modules[name] = types.ModuleType(name)
@@ -114,6 +115,18 @@ def command(areas: Sequence[str], ask: dict[str, Any], timeout: int, patience: i
     }
     packed = base64.b64encode(zlib.compress(json.dumps(job).encode(), 9)).decode()
     return f'{PYTHON}exec $s timeout -k 5 {timeout} "$p" -I -c "{_BOOT}" {packed}'
+
+
+def along(package: str, limit_s: float) -> str:
+    """The shell command that runs the ``onnode.py`` of a package on a node, as root, as it is sent.
+
+    Args:
+        package: what holds the file, as ``provision.fleet``.
+        limit_s: how many seconds it may take there.
+    """
+    source = (resources.files(package) / "onnode.py").read_text(encoding="utf-8")
+    packed = base64.b64encode(zlib.compress(source.encode(), 9)).decode()
+    return f'{PYTHON}exec $s timeout -k 5 {limit_s:.0f} "$p" -I -c "{_ALONG}" {packed}'
 
 
 def look(

@@ -12,10 +12,8 @@ import queue
 import shlex
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +46,6 @@ _READ = (
     f"date +%s; [ -e {audited.RESULT} ] || exit {_ABSENT};"
     f" exec head -c {MOST_BYTES + 1} {audited.RESULT}"
 )
-_BOOT = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv.pop(1))))"
 
 Ask = Callable[[Node], Visit]
 """Asks one node; raises nothing."""
@@ -224,8 +221,6 @@ def now(way: Way, *, under_load: bool = False) -> Ask:
 
 def _sent(way: Way, node: Node, limit_s: float, *, under_load: bool = False) -> Visit:
     """Send the audit along, into a folder that is gone afterwards."""
-    script = (resources.files("provision.fleet") / "onnode.py").read_text(encoding="utf-8")
-    code = base64.b64encode(zlib.compress(script.encode(), 9)).decode()
     job = {
         "program": base64.b64encode(program().data).decode(),
         "expect": expectations(way.rack, way.lock, way.policy, node),
@@ -234,11 +229,10 @@ def _sent(way: Way, node: Node, limit_s: float, *, under_load: bool = False) -> 
         "under_load": under_load,
     }
     inner = max(limit_s - 10, 5)
-    command = f'{shipping.PYTHON}exec $s timeout -k 5 {inner:.0f} "$p" -I -c "{_BOOT}" {code}'
     try:
         answer = remote.call(
-            way.rack, node, command, ssh=way.ssh, limit_s=limit_s, most=MOST_BYTES + 64,
-            stdin=json.dumps(job).encode(),
+            way.rack, node, shipping.along("provision.fleet", inner), ssh=way.ssh,
+            limit_s=limit_s, most=MOST_BYTES + 64, stdin=json.dumps(job).encode(),
         )  # fmt: skip
     except Unreachable as error:
         return Visit(node.name, "unreachable", str(error), shipped=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from provision.checks import remote, shipping
@@ -32,7 +30,6 @@ MOST_BYTES = 64 * 1024 * 1024
 """The most that a node may send."""
 MOST_TEXT = 4 * MOST_BYTES
 """The most that this may be once it is unpacked: about a million paths."""
-_BOOT = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv.pop(1))))"
 
 
 @dataclass(frozen=True)
@@ -117,13 +114,10 @@ def _one(way: Way, node: Node) -> NodeDrift:
     known = sorted({n for image in way.images.values() for n in image.packages})
     job = {"apart": way.ignored.apart(), "packages": known}
     limit = float(LOOK_S * node.patience)
-    command = (
-        f'{shipping.PYTHON}exec $s timeout -k 5 {limit - 10:.0f} "$p" -I -c "{_BOOT}" {_code()}'
-    )
     try:
         answer = remote.call(
-            way.rack, node, command, ssh=way.ssh, limit_s=limit, most=MOST_BYTES,
-            stdin=json.dumps(job).encode(),
+            way.rack, node, shipping.along("provision.image", limit - 10), ssh=way.ssh,
+            limit_s=limit, most=MOST_BYTES, stdin=json.dumps(job).encode(),
         )  # fmt: skip
     except Unreachable as error:
         return NodeDrift(node.name, f"it cannot be reached: {error}", "look at the node")
@@ -198,8 +192,3 @@ def read_answer(raw: bytes, *, own_kernel: bool = True) -> tuple[dict[str, Any],
     except (HoldfastError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(str(error)) from error
     return about, sight
-
-
-def _code() -> str:
-    script = (resources.files("provision.image") / "onnode.py").read_text(encoding="utf-8")
-    return base64.b64encode(zlib.compress(script.encode(), 9)).decode()

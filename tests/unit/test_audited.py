@@ -72,6 +72,17 @@ def test_a_result_becomes_findings_of_the_verdict(result):
 
 
 @pytest.mark.slow
+def test_a_sites_check_is_not_lost_for_its_name(result):
+    told = json.loads(json.dumps(result))
+    told["findings"].append(
+        {**told["findings"][0], "check": "site.raid.whole", "status": "fail", "parts": []}
+    )
+    told["counts"]["fail"] += 1
+    told["status"] = "fail"
+    assert found(seen(told))["audit.site.raid.whole"].status is Status.FAIL
+
+
+@pytest.mark.slow
 def test_a_finding_keeps_what_to_do_and_what_clears_it(result):
     spoilt = json.loads(json.dumps(result))
     one = next(f for f in spoilt["findings"] if f["check"] == "gpu.presence.driver")

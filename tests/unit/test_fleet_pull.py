@@ -10,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import pytest
 
+from provision.checks import shipping
 from provision.checks.audit_program import program
 from provision.checks.audit_result import known_checks, read
 from provision.core.events import Event, ListSink
@@ -130,9 +132,9 @@ def sent(job: dict[str, object], temporary: Path) -> subprocess.CompletedProcess
     usual = 'place = "/run" if Path("/run").is_dir() else None'
     assert usual in ONNODE.read_text()
     script = ONNODE.read_text().replace(usual, f"place = {str(temporary)!r}")
-    code = base64.b64encode(pull.zlib.compress(script.encode(), 9)).decode()
+    code = base64.b64encode(zlib.compress(script.encode(), 9)).decode()
     return subprocess.run(
-        [sys.executable, "-I", "-c", pull._BOOT, code], input=json.dumps(job).encode(),
+        [sys.executable, "-I", "-c", shipping._ALONG, code], input=json.dumps(job).encode(),
         capture_output=True, check=False, timeout=120, env={"PATH": os.environ["PATH"]},
     )  # fmt: skip
 
