@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import Problem, by_position
@@ -98,6 +98,25 @@ def width_of(stream: TextIO | None = None) -> int | None:
     """Columns of the terminal that `stream` is; None where it is none, and nothing is folded."""
     out = sys.stdout if stream is None else stream
     return shutil.get_terminal_size().columns if out.isatty() else None
+
+
+class Screen(NamedTuple):
+    """What a person sees standard output on: columns, and whether it takes colour and glyphs."""
+
+    width: int
+    colour: bool
+    unicode: bool
+
+
+def screen() -> Screen:
+    """What standard output is; where it is no terminal, what COLUMNS and FORCE_COLOR say."""
+    from provision.verdict.terminal import colour_wanted
+
+    return Screen(
+        shutil.get_terminal_size().columns,
+        colour_wanted(os.environ, tty=sys.stdout.isatty()),
+        (sys.stdout.encoding or "").lower().startswith("utf"),
+    )
 
 
 def folded(text: str, width: int | None, indent: str = "") -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 import errno
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -79,6 +79,25 @@ def require_places(*, events: Path | None = None, report: Path | None = None) ->
             events.open("ab").close()
         except OSError as error:
             problems.append(_unwritable("--events", events, error, None))
+    if problems:
+        raise HoldfastError(problems, ExitCode.USAGE)
+
+
+def require_files(wanted: Mapping[str, Path | None]) -> None:
+    """Make sure that files can be written, before the work that is to fill them.
+
+    Args:
+        wanted: the files by the option that asks for each; None where it does not.
+
+    Raises:
+        HoldfastError: with a problem for each that cannot be written, and exit code 2.
+    """
+    hint = "give a file in a folder that you can write to"
+    problems = [
+        Problem("unwritable", f"{path} cannot be written", where=option, hint=hint)
+        for option, path in wanted.items()
+        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK))
+    ]
     if problems:
         raise HoldfastError(problems, ExitCode.USAGE)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.cli.inputs import Inputs, load_rack, require_secrets
 from provision.cli.live import Watch, watching
-from provision.cli.output import coloured, print_document, print_problems
+from provision.cli.output import coloured, print_document, print_problems, screen
 from provision.cli.running import (
     add_common,
     add_scan,
@@ -152,12 +150,7 @@ def _tell(report: Report, page: Path | None) -> None:
     if report.verdict is not None:
         from provision.verdict import terminal
 
-        text = terminal.render(
-            report.verdict,
-            width=shutil.get_terminal_size().columns,
-            colour=terminal.colour_wanted(os.environ, tty=sys.stdout.isatty()),
-            unicode=(sys.stdout.encoding or "").lower().startswith("utf"),
-        )
+        text = terminal.render(report.verdict, **screen()._asdict())
         print(text, end="")
     print(f"run: {report.run}")
     print(f"report: {page}" if page else f"folder: {report.folder}")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
-import shutil
-import sys
 import time
 from pathlib import Path
 
 from provision.checks.report import judge, write_reports
 from provision.cli.inputs import load_rack, require_secrets
-from provision.cli.output import print_document
+from provision.cli.output import print_document, screen
 from provision.cli.running import add_common, add_scan, require_places
 from provision.core.events import EventSink, FileSink, NullSink
 from provision.core.exitcodes import ExitCode
@@ -65,12 +62,6 @@ def run(args: argparse.Namespace) -> ExitCode:
     if args.json:
         print_document(verdict.to_json())
     else:
-        tty = sys.stdout.isatty()
-        text = terminal.render(
-            verdict,
-            width=shutil.get_terminal_size().columns,
-            colour=terminal.colour_wanted(os.environ, tty=tty),
-            unicode=(sys.stdout.encoding or "").lower().startswith("utf"),
-        )
+        text = terminal.render(verdict, **screen()._asdict())
         print(f"{text}\nreport: {reports.html}")
     return verdict.exit_code

@@ -1,8 +1,9 @@
-"""Whole files or none: writes that a crash cannot leave half done."""
+"""Whole files or none: writes that a crash cannot leave half done; and what a file is known by."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -30,6 +31,16 @@ def write_whole(path: Path, data: str | bytes, mode: int = 0o644) -> None:
             os.unlink(name)
         raise
     sync_directory(path.parent)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sync_directory(path: Path) -> None:

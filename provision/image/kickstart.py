@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from provision.core.exitcodes import ExitCode
-from provision.core.problems import HoldfastError, fail
+from provision.core.problems import HoldfastError, Problem
 from provision.image.definition import Definition
 from provision.image.layout import fstab, layout_of
 
@@ -60,19 +60,21 @@ def render(definition: Definition, site: Site) -> str:
 
 
 def _judge(site: Site) -> None:
-    names = [name for name, _ in site.repositories]
-    urls = [site.url, *(url for _, url in site.repositories)]
-    wrong = [("url", url, _URL) for url in urls]
-    wrong += [("user", site.user, _USER), ("key", site.key, _KEY)]
-    wrong += [("repository", name, _DISK) for name in names]
-    wrong += [("disk", site.disk, _DISK)] if site.disk else []
+    wrong = [("url", "--url", site.url, _URL), ("user", "--user", site.user, _USER)]
+    wrong += [("disk", "--disk", site.disk, _DISK)] if site.disk else []
+    for name, url in site.repositories:
+        wrong += [("repository", "--repo", name, _DISK), ("url", "--repo", url, _URL)]
     problems = [
-        problem
-        for what, value, pattern in wrong
+        Problem(f"bad-{what}", f"{value!r} is no {what} that an installer takes", where=option)
+        for what, option, value, pattern in wrong
         if not pattern.fullmatch(value)
-        for problem in fail(f"bad-{what}", f"{value!r} is no {what} that an installer takes",
-                            where=f"--{what}").problems
-    ]  # fmt: skip
+    ]
+    if not _KEY.fullmatch(site.key):
+        # Not what it says: it may be the secret half.
+        problems.append(
+            Problem("bad-key", "this is no public SSH key of one line", where="--ssh-key",
+                    hint="give the file that ends in .pub")
+        )  # fmt: skip
     if problems:
         raise HoldfastError(problems, ExitCode.USAGE)
 

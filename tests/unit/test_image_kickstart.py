@@ -74,6 +74,7 @@ def test_what_a_site_gives_cannot_say_more_than_it_may(site, word):
         render(definition(), site)
     assert caught.value.problems[0].code == f"bad-{word}"
     assert caught.value.exit_code == 2
+    assert "PRIVATE" not in caught.value.problems[0].render()
 
 
 def test_the_verb_writes_it(tmp_path, capsys):
@@ -88,3 +89,6 @@ def test_the_verb_writes_it(tmp_path, capsys):
     assert document["kickstart"] == out.read_text()
     assert main([*words, "--repo", "nothing"]) == 2
     assert main([*words[:-1], str(tmp_path / "absent")]) == 2
+    capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path / "absent/ks.cfg")]) == 2
+    assert "--out" in capsys.readouterr().err

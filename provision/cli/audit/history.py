@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from provision.cli.inputs import load_rack
-from provision.cli.output import print_document
+from provision.cli.output import print_document, screen
 from provision.core.exitcodes import ExitCode
 from provision.fleet import terminal
 from provision.fleet.history import History, place
@@ -78,9 +76,9 @@ def run(args: argparse.Namespace) -> ExitCode:
             "spells": [asdict(s) for s in spells],
         })  # fmt: skip
     elif spells:
-        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-        width = shutil.get_terminal_size().columns
-        print(terminal.history(spells, width=width, unicode=unicode), end="")
+        seen = screen()
+        text = terminal.history(spells, width=seen.width, unicode=seen.unicode)
+        print(text, end="")
     elif path.exists():
         print(f"nothing was not well on rack {rack.name} since then")
     else:

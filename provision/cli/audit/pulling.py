@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 import tempfile
 import time
@@ -14,11 +12,11 @@ from pathlib import Path
 
 from provision.cli.inputs import Inputs
 from provision.cli.live import watching
-from provision.cli.output import print_document
-from provision.cli.running import terminating
+from provision.cli.output import print_document, screen
+from provision.cli.running import require_files, terminating
 from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
-from provision.core.problems import HoldfastError, Problem
+from provision.core.problems import fail
 from provision.fleet import html, metrics, pull, report, terminal
 from provision.fleet.history import KEEP_DAYS, History, place
 from provision.fleet.kept import Recorded, Visit
@@ -27,7 +25,6 @@ from provision.fleet.pull import Ask, Way
 from provision.fleet.report import FleetReport
 from provision.rack.model import Node, Rack
 from provision.rack.ssh import SshSettings, write_known_hosts
-from provision.verdict.terminal import colour_wanted
 
 _MOST_DAYS = 3650
 
@@ -57,30 +54,21 @@ def _days(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {_MOST_DAYS}")
 
 
-def require_files(args: argparse.Namespace) -> None:
+def require_shown(args: argparse.Namespace) -> None:
     """Make sure that what is asked for can be written, before a node is contacted.
 
     Raises:
         HoldfastError: with a problem for each file that cannot, and exit code 2.
     """
-    wanted = {f"--{name}": getattr(args, name, None) for name in ("html", "openmetrics", "grafana")}
-    problems = []
-    for option, given in wanted.items():
-        if given is None or str(given) == "-":
-            continue
-        path = Path(given)
-        if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-            hint = "give a file in a folder that you can write to"
-            problems.append(
-                Problem("unwritable", f"{path} cannot be written", where=option, hint=hint)
-            )
+    given = {f"--{name}": getattr(args, name, None) for name in ("html", "openmetrics", "grafana")}
+    require_files({
+        option: Path(path) for option, path in given.items()
+        if path is not None and str(path) != "-"
+    })  # fmt: skip
     if args.openmetrics == "-" and args.json:
-        problems.append(
-            Problem("usage", "--json and --openmetrics - both want standard output",
-                    where="--openmetrics", hint="give --openmetrics a file")
-        )  # fmt: skip
-    if problems:
-        raise HoldfastError(problems, ExitCode.USAGE)
+        raise fail("usage", "--json and --openmetrics - both want standard output",
+                   where="--openmetrics", hint="give --openmetrics a file",
+                   exit_code=ExitCode.USAGE)  # fmt: skip
 
 
 def ask_nodes(
@@ -149,10 +137,4 @@ def tell(
 
 def show(made: FleetReport) -> None:
     """Print a report for a person."""
-    text = terminal.render(
-        made,
-        width=shutil.get_terminal_size().columns,
-        colour=colour_wanted(os.environ, tty=sys.stdout.isatty()),
-        unicode=(sys.stdout.encoding or "").lower().startswith("utf"),
-    )
-    print(text, end="")
+    print(terminal.render(made, **screen()._asdict()), end="")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from provision.checks.audit_result import Refused, read
-from provision.cli.audit.pulling import add_shown, ask_nodes, require_files, tell
+from provision.cli.audit.pulling import add_shown, ask_nodes, require_shown, tell
 from provision.cli.inputs import load_rack
 from provision.cli.running import add_common, require_places
 from provision.core.exitcodes import ExitCode
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         HoldfastError: the inventory is wrong, nobody in it is audited or a file cannot be written
             (exit code 2), or the history cannot be used (3).
     """
-    require_files(args)
+    require_shown(args)
     if args.inventory is None:
         if args.grafana is None:
             raise fail("usage", "an inventory is missing", exit_code=ExitCode.USAGE,

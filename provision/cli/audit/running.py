@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from provision.cli.audit.pulling import add_shown, ask_nodes, require_files, tell
+from provision.cli.audit.pulling import add_shown, ask_nodes, require_shown, tell
 from provision.cli.inputs import load_rack
 from provision.cli.running import add_common, require_places
 from provision.core.exitcodes import ExitCode
@@ -38,6 +38,6 @@ def run(args: argparse.Namespace) -> ExitCode:
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
     require_places(events=args.events)
-    require_files(args)
+    require_shown(args)
     visits, recorded, at = ask_nodes(args, inputs, rack, rack.nodes, verb="run")
     return tell(args, rack, visits, recorded, at=at, source=SOURCE[args.under_load])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from provision.cli.image.given import add_given, definition_of, given_of
+from provision.cli.image.judging import add_judged, judged_by
 from provision.cli.image.signing import add_signing, signing_of
 from provision.cli.live import watching
 from provision.cli.output import print_document, style, table, width_of
@@ -24,6 +25,7 @@ SCHEMA = "holdfast.image-build/1"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the action's arguments."""
     add_given(parser)
+    add_judged(parser)
     add_signing(parser)
     parser.add_argument("--out", metavar="DIR", type=Path,
                         help="copy what the last stage made into this folder")  # fmt: skip
@@ -42,14 +44,14 @@ def run(args: argparse.Namespace) -> ExitCode:
     """
     definition = definition_of(args)
     until(args.until)
-    signing = signing_of(args)
+    signing, judged = signing_of(args), judged_by(args)
     last = args.until or (None if signing else "sbom")
     require_places(events=args.events)
     environ = dict(os.environ)
     with watching(as_json=args.json, events=args.events, show=BuildShow()) as watch:
         given = given_of(args, definition, environ, watch.sink)
         forced = {FORCE: args.force} if args.force is not None else {}
-        given = replace(given, extra={**given.extra, **signing, **forced})
+        given = replace(given, extra={**given.extra, **signing, **judged, **forced})
         built = build(definition, given, watch.sink, until=last, environ=environ)
     copied = collect(built, args.out) if args.out else []
     if args.json:

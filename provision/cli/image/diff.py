@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
-from provision.cli.output import print_document, width_of
+from provision.cli.output import print_document, screen, width_of
+from provision.cli.running import require_files
 from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.image.described import describe
@@ -15,7 +14,6 @@ from provision.image.difference import difference
 from provision.image.keys import read_public
 from provision.image.pages import difference_page
 from provision.image.shown import difference_text
-from provision.verdict.terminal import colour_wanted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +38,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     Raises:
         HoldfastError: an image cannot be read (exit code 2), or is not as it was signed (1).
     """
+    require_files({"--html": args.html})
     key = read_public(args.key) if args.key is not None else None
     found = difference(describe(args.one, key), describe(args.other, key))
     if args.html is not None:
@@ -47,6 +46,6 @@ def run(args: argparse.Namespace) -> ExitCode:
     if args.json:
         print_document(found.to_json())
     else:
-        colour = colour_wanted(os.environ, tty=sys.stdout.isatty())
+        colour = screen().colour
         print(difference_text(found, width=width_of(), colour=colour, every=args.all), end="")
     return ExitCode.OK

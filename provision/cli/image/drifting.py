@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -12,8 +10,8 @@ from provision.cli.image.diff import add_shown
 from provision.cli.image.verifying import add_public
 from provision.cli.inputs import load_rack
 from provision.cli.live import watching
-from provision.cli.output import print_document, width_of
-from provision.cli.running import add_common, require_places, terminating
+from provision.cli.output import print_document, screen, width_of
+from provision.cli.running import add_common, require_files, require_places, terminating
 from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.fleet.progress import PullShow
@@ -25,7 +23,6 @@ from provision.image.pages import drift_page
 from provision.image.shown import drift_text
 from provision.rack.ssh import SshSettings, write_known_hosts
 from provision.verdict.model import Status
-from provision.verdict.terminal import colour_wanted
 
 SCHEMA = "holdfast.image-drift/1"
 
@@ -58,6 +55,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     for one in images.values():
         _ = one.files, one.packages  # a damaged document is said before a node is asked
     require_places(events=args.events)
+    require_files({"--html": args.html})
     with (
         terminating(),
         tempfile.TemporaryDirectory(prefix="holdfast-drift.") as scratch,
@@ -80,5 +78,5 @@ def _tell(args: argparse.Namespace, rack: str, nodes: list[NodeDrift]) -> None:
         document = {"schema": SCHEMA, "rack": rack, "nodes": [n.to_json() for n in nodes]}
         print_document(document)
     else:
-        colour = colour_wanted(os.environ, tty=sys.stdout.isatty())
+        colour = screen().colour
         print(drift_text(rack, nodes, width=width_of(), colour=colour, every=args.all), end="")

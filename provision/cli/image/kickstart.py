@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from provision.cli.image.given import add_given, definition_of
 from provision.cli.output import print_document
+from provision.cli.running import require_files
 from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.core.problems import fail
 from provision.image.kickstart import Site, render
+from provision.image.load import find, load
 
 SCHEMA = "holdfast.image-kickstart/1"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the action's arguments."""
-    add_given(parser)
+    parser.add_argument("image", metavar="NAME|FILE",
+                        help="an image by name, or a definition's file")  # fmt: skip
     parser.add_argument("--url", required=True, metavar="URL",
                         help="where the installer finds packages; cdrom for its own medium"
                         )  # fmt: skip
@@ -40,7 +42,8 @@ def run(args: argparse.Namespace) -> ExitCode:
     Raises:
         HoldfastError: the definition, or what the site gives, is wrong (exit code 2).
     """
-    definition = definition_of(args)
+    definition = load(find(args.image)).definition
+    require_files({"--out": args.out})
     repositories = [_pair(one) for one in args.repo]
     site = Site(args.url, args.user, _key(args.ssh_key), args.disk, tuple(repositories))
     text = render(definition, site)

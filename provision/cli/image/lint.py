@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from provision import __version__
+from provision.cli.image.judging import add_lists, canaries
 from provision.cli.image.looking import Looked, add_image, looked_at, shown
 from provision.cli.output import print_document, table, width_of
 from provision.core.exitcodes import ExitCode
@@ -27,10 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="leave this check out; each takes a --because")  # fmt: skip
     parser.add_argument("--because", metavar="TEXT", action="append", default=[],
                         help="why the check before it is left out")  # fmt: skip
-    parser.add_argument("--canaries", metavar="FILE", type=Path,
-                        help="secrets of which no copy may be in it, a line each")  # fmt: skip
-    parser.add_argument("--privileged", metavar="FILE", type=Path,
-                        help="the list of programs that may run with another's rights")  # fmt: skip
+    add_lists(parser)
     parser.add_argument("--record", action="store_true",
                         help="write that list as the image has it now")  # fmt: skip
 
@@ -51,7 +49,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         place = _place(args, image)
         known = privileged.read(place) if place is not None else None
         found = lint(image.root, image.sandbox, image=image.name, privileged=known,
-                     canaries=_lines(args.canaries),
+                     canaries=canaries(args.canaries),
                      skip=dict(zip(args.skip, args.because, strict=True)))  # fmt: skip
         if args.record:
             return _record(args, place, found)
@@ -80,16 +78,6 @@ def _record(args: argparse.Namespace, place: Path | None, found: Linted) -> Exit
     else:
         print(f"{place}: {len(found.privileged)} programs run with another's rights")
     return ExitCode.OK
-
-
-def _lines(path: Path | None) -> list[str]:
-    if path is None:
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise _usage(f"{path} cannot be read: {error}", "--canaries", None) from error
-    return [line for line in lines if line.strip()]
 
 
 def _list(args: argparse.Namespace) -> ExitCode:

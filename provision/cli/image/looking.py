@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.cli.output import print_document, width_of
+from provision.cli.output import print_document, screen
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import fail
 from provision.image.definition import Definition
@@ -109,9 +109,7 @@ def shown(verdict: Verdict, *, as_json: bool, document: dict[str, object] | None
     if as_json:
         print_document(document or json.loads(to_text(verdict)))
         return
-    width = width_of() or 100
-    colour = terminal.colour_wanted(os.environ, tty=width_of() is not None)
-    print(terminal.render(verdict, width=width, colour=colour), end="")
+    print(terminal.render(verdict, **screen()._asdict()), end="")
 
 
 def areas(findings: Iterable[Finding]) -> list[tuple[str, ...]]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 from pathlib import Path
 
+from provision.cli.image.judging import add_judged, judged_by
 from provision.cli.image.looking import Looked, add_image, areas, looked_at, shown
 from provision.cli.output import table, width_of
 from provision.core.exitcodes import ExitCode
-from provision.core.files import write_whole
+from provision.core.files import sha256_of, write_whole
 from provision.core.problems import fail
 from provision.image import gate, stage_scan
 from provision.image.gate import Gate
@@ -22,16 +22,12 @@ from provision.verdict import html, schema
 from provision.verdict.model import Status, Verdict
 
 SCHEMA = "holdfast.image-verdict/1"
-_PIECE = 1 << 20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the action's arguments."""
     add_image(parser)
-    parser.add_argument("--baselines", metavar="DIR", type=Path,
-                        help="a folder of baselines, looked into before ours")  # fmt: skip
-    parser.add_argument("--privileged", metavar="FILE", type=Path,
-                        help="the list of programs that may run with another's rights")  # fmt: skip
+    add_judged(parser)
     parser.add_argument("--after-boot", metavar="VERDICT", type=Path,
                         help="a verdict after the first boot, for the same report")  # fmt: skip
     parser.add_argument("--out", metavar="DIR", type=Path,
@@ -66,12 +62,7 @@ def _judged(args: argparse.Namespace, image: Looked) -> tuple[Examined, Gate]:
         raise fail("no-definition", "nothing says of which definition this image is",
                    where=str(args.image), hint="--of NAME|FILE",
                    exit_code=ExitCode.USAGE)  # fmt: skip
-    extra: dict[str, object] = {}
-    if args.baselines is not None:
-        extra[stage_scan.BASELINES] = (args.baselines,)
-    if args.privileged is not None:
-        extra[stage_scan.PRIVILEGED] = args.privileged
-    asked = stage_scan.asked_of(image.definition, Given(extra=extra))
+    asked = stage_scan.asked_of(image.definition, Given(extra=judged_by(args)))
     found = examine(image.root, image.sandbox, asked, image.scratch)
     return found, gate.make(
         image.name,
@@ -92,11 +83,7 @@ def _digest(image: Path) -> str:
     path = image if image.is_file() else beside
     if path is None:
         return ""
-    total = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            total.update(piece)
-    return total.hexdigest()
+    return sha256_of(path)
 
 
 def _after(path: Path | None) -> Verdict | None:
