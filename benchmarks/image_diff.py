@@ -95,6 +95,7 @@ def drifts(one: Path, answer: bytes) -> None:
 
 def image(folder: Path, paths: int, every: int) -> Path:
     """An image whose every `every`th file differs from that of 0."""
+    from provision.core.files import sha256_of
     from provision.image import manifest as m
     from provision.image.filelist import Entry, written
 
@@ -114,7 +115,7 @@ def image(folder: Path, paths: int, every: int) -> Path:
     manifest = m.Manifest(
         name="gpu-node", title="A node", release=10, arch="x86_64", epoch=0, definition="0" * 64,
         profile="cis_l1_server", gate=m.GateFacts(passed=True), artefacts=(), stages={},
-        tree=m.Tree(files=m.sha256_of(folder / m.FILES), paths=paths, bytes=0),
+        tree=m.Tree(files=sha256_of(folder / m.FILES), paths=paths, bytes=0),
         documents=tuple(m.Part(**m.part_of(folder / name)) for name in texts), holdfast="0",
     )  # fmt: skip
     (folder / m.MANIFEST).write_text(manifest.to_text())

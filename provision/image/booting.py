@@ -6,7 +6,6 @@ off. Nothing that firmware, boot program or initial RAM disk read is changed.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import tempfile
@@ -16,20 +15,19 @@ from pathlib import Path
 
 from provision.core import emulator
 from provision.core.exitcodes import ExitCode
-from provision.core.problems import HoldfastError, fail
+from provision.core.problems import fail
 from provision.image import qemu
+from provision.image.layout import ESP_TYPE, ROOT_TYPES
+from provision.image.opened import SECTOR, no_image, table_of
 from provision.image.qemu import Outcome, Start
 from provision.image.sandbox import Sandbox
 from provision.image.stage_pack.disk import BOOT_PATHS
 from provision.verdict.model import Finding, Severity, Status
 
 ARCH = "x86_64"
-# The Discoverable Partitions Specification (UAPI group) names both.
-_ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
-_ROOT = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
+_ROOT = ROOT_TYPES[ARCH]
 _UNIT = "holdfast-boot-test.service"
 _UNITS = "/etc/systemd/system"
-_SECTOR = 512
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,8 @@ def disks_of(image: Path) -> list[Path]:
         return [image]
     found = sorted([*image.glob("raw/*.raw"), *image.glob("qcow2/*.qcow2")])
     if not found:
-        raise fail("not-an-image", "holds no disk to start", where=str(image),
-                   hint="name a raw or qcow2 disk, or a folder that `image build --out` filled",
-                   exit_code=ExitCode.USAGE)  # fmt: skip
+        hint = "name a raw or qcow2 disk, or a folder that `image build --out` filled"
+        raise no_image(image, "holds no disk to start", hint)
     return found
 
 
@@ -91,7 +88,7 @@ def boot(
         firmware = qemu.firmware(folder, keys)
         _copy(disk, copy, sandbox)
         parts = _parts(copy, sandbox, disk)
-        program = _program(copy, parts[_ESP], sandbox, folder)
+        program = _program(copy, parts[ESP_TYPE], sandbox, folder)
         runs = emulator.accelerator(qemu.kernel_of(program, sandbox, folder))
         _add_unit(copy, parts[_ROOT], sandbox, unit(nonce))
         machine = qemu.Machine(copy, firmware, runs)
@@ -155,33 +152,28 @@ def _kind(disk: Path) -> str:
     """The format of a disk, told by its first bytes and never by its name."""
     try:
         with disk.open("rb") as stream:
-            head = stream.read(_SECTOR * 2)
+            head = stream.read(SECTOR * 2)
     except OSError as error:
-        raise _no(disk, f"cannot be read: {error.strerror}") from None
+        raise no_image(disk, f"cannot be read: {error.strerror}") from None
     if head.startswith(b"QFI\xfb"):
         return "qcow2"
-    if head[_SECTOR : _SECTOR + 8] == b"EFI PART":
+    if head[SECTOR : SECTOR + 8] == b"EFI PART":
         return "raw"
-    raise _no(disk, "is no disk that firmware could start",
-              "a raw or qcow2 disk with a GPT")  # fmt: skip
+    raise no_image(disk, "is no disk that firmware could start",
+                   "a raw or qcow2 disk with a GPT")  # fmt: skip
 
 
 def _copy(disk: Path, copy: Path, sandbox: Sandbox) -> None:
     sandbox.run(["qemu-img", "convert", "-f", _kind(disk), "-O", "raw", disk.resolve(), copy])
 
 
-def _no(disk: Path, message: str, hint: str | None = None) -> HoldfastError:
-    return fail("not-an-image", message, hint=hint, where=str(disk), exit_code=ExitCode.USAGE)
-
-
 def _parts(copy: Path, sandbox: Sandbox, disk: Path) -> dict[str, int]:
     """Where the partition that firmware reads and the root begin, in bytes."""
-    table = json.loads(sandbox.run(["sfdisk", "--json", copy]))["partitiontable"]
-    sector = int(table.get("sectorsize", _SECTOR))
-    found = {one["type"].upper(): one["start"] * sector for one in table.get("partitions", [])}
-    if _ESP not in found or _ROOT not in found:
-        raise _no(disk, "has no partition for firmware, or none for a root of this architecture")
-    return {kind: found[kind] for kind in (_ESP, _ROOT)}
+    found = {kind: start for kind, start, _ in table_of(copy, sandbox)}
+    if ESP_TYPE not in found or _ROOT not in found:
+        message = "has no partition for firmware, or none for a root of this architecture"
+        raise no_image(disk, message)
+    return {kind: found[kind] for kind in (ESP_TYPE, _ROOT)}
 
 
 def _program(copy: Path, esp: int, sandbox: Sandbox, folder: Path) -> Path:

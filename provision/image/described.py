@@ -12,10 +12,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from provision.core.exitcodes import ExitCode
+from provision.core.files import sha256_of
 from provision.core.problems import HoldfastError, fail
 from provision.image import manifest as manifests
 from provision.image.filelist import Entry, read_files
-from provision.image.manifest import Manifest, read_manifest, sha256_of
+from provision.image.manifest import Manifest, read_manifest
 from provision.image.verification import verify_manifest
 
 UNITS = ("/etc/systemd/system/", "/usr/lib/systemd/system/")

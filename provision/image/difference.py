@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.image import manifest as manifests
+from provision.image.capabilities import MOST, name_of, sets
 from provision.image.described import Component, Described, units_of
-from provision.image.filelist import Entry
+from provision.image.filelist import TYPES, Entry
 
 SCHEMA = "holdfast.image-diff/1"
 
@@ -144,15 +145,11 @@ def _of_path(path: str, one: Entry | None, other: Entry | None) -> Iterator[tupl
         yield "attributes", Change(path, one.xattrs, other.xattrs)
 
 
-_TYPES = {"f": "file", "d": "folder", "l": "link", "c": "character device", "b": "block device",
-          "p": "pipe", "s": "socket"}  # fmt: skip
-
-
 def holds(entry: Entry | None) -> str:
     """What a path is and holds, in words; nothing where there is none."""
     if entry is None:
         return ""
-    word = _TYPES[entry.type]
+    word = TYPES[entry.type]
     if entry.type == "f":
         return f"{word}, {entry.size} bytes, sha256 {entry.holds}"
     return word if entry.holds == "-" else f"{word} to {entry.holds}"
@@ -235,52 +232,6 @@ def _measures(one: Described) -> dict[str, str]:
     return found
 
 
-_CAPABILITIES = (
-    "chown",
-    "dac_override",
-    "dac_read_search",
-    "fowner",
-    "fsetid",
-    "kill",
-    "setgid",
-    "setuid",
-    "setpcap",
-    "linux_immutable",
-    "net_bind_service",
-    "net_broadcast",
-    "net_admin",
-    "net_raw",
-    "ipc_lock",
-    "ipc_owner",
-    "sys_module",
-    "sys_rawio",
-    "sys_chroot",
-    "sys_ptrace",
-    "sys_pacct",
-    "sys_admin",
-    "sys_boot",
-    "sys_nice",
-    "sys_resource",
-    "sys_time",
-    "sys_tty_config",
-    "mknod",
-    "lease",
-    "audit_write",
-    "audit_control",
-    "setfcap",
-    "mac_override",
-    "mac_admin",
-    "syslog",
-    "wake_alarm",
-    "block_suspend",
-    "audit_read",
-    "perfmon",
-    "bpf",
-    "checkpoint_restore",
-)
-"""The kernel's capabilities by number (include/uapi/linux/capability.h)."""
-
-
 def capabilities(value: str) -> str:
     """The capabilities in the hex of the attribute, as getcap writes them.
 
@@ -293,15 +244,12 @@ def capabilities(value: str) -> str:
         return value
     if len(raw) not in (20, 24) or raw[3] not in (2, 3):
         return value
-    words = [int.from_bytes(raw[at : at + 4], "little") for at in range(4, 20, 4)]
-    permitted, inheritable = words[0] | words[2] << 32, words[1] | words[3] << 32
+    permitted, inheritable = sets(raw[4:20])
     effective = "e" if raw[0] & 1 else ""
     groups: dict[str, list[str]] = {}
-    for number in range(64):
+    for number in range(MOST):
         bit = 1 << number
         flags = ("i" if inheritable & bit else "") + ("p" if permitted & bit else "")
         if flags:
-            known = number < len(_CAPABILITIES)
-            name = f"cap_{_CAPABILITIES[number]}" if known else f"cap_{number}"
-            groups.setdefault(effective + flags, []).append(name)
+            groups.setdefault(effective + flags, []).append(f"cap_{name_of(number)}")
     return " ".join(f"{','.join(names)}={flags}" for flags, names in groups.items()) or value

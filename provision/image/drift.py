@@ -14,7 +14,7 @@ from itertools import islice, takewhile
 
 from provision.image.described import Described, units_of
 from provision.image.difference import capabilities
-from provision.image.filelist import CAPABILITY, Entry
+from provision.image.filelist import CAPABILITY, TYPES, Entry
 from provision.image.ignored import Ignored
 from provision.image.onnode import UNREAD
 
@@ -119,22 +119,24 @@ def _packages(image: Described, seen: Sight) -> tuple[list[Drift], frozenset[str
         return [], frozenset(), [Unseen("packages", "rpm's database could not be read")]
     wanted, there = image.packages, set(seen.packages)
     missing = {n: p for n, p in wanted.items() if n not in there}
-    added = sorted(there - wanted.keys())
-    by_name = {_named(nevra): nevra for nevra in added}
+    added: dict[str, list[str]] = {}
+    for nevra in sorted(there - wanted.keys()):
+        added.setdefault(_named(nevra), []).append(nevra)
     folded = {path for package in missing.values() for path in package.paths}
     folded |= {path for paths in seen.owns.values() for path in paths}
     drifts = []
     for nevra in missing:
-        other = by_name.pop(_named(nevra), None)
+        # Of a kernel, and of a public key, there may be several.
+        others = added.get(_named(nevra))
         mend = f"dnf install -y {shlex.quote(nevra)}"
-        if other is None:
-            drifts.append(Drift("package-missing", nevra, "installed", "not there", mend))
+        if others:
+            drifts.append(Drift("package-version", _named(nevra), nevra, others.pop(), mend))
         else:
-            drifts.append(Drift("package-version", _named(nevra), nevra, other, mend))
+            drifts.append(Drift("package-missing", nevra, "installed", "not there", mend))
     drifts += [
         Drift("package-added", nevra, "not there", "installed",
               f"dnf remove -y {shlex.quote(nevra)}")
-        for nevra in by_name.values()
+        for others in added.values() for nevra in others
     ]  # fmt: skip
     return drifts, frozenset(folded), []
 
@@ -376,12 +378,8 @@ def _named_attributes(entry: Entry) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-_TYPES = {"f": "file", "d": "folder", "l": "link", "c": "character device", "b": "block device",
-          "p": "pipe", "s": "socket"}  # fmt: skip
-
-
 def _type(entry: Entry) -> str:
-    word = _TYPES[entry.type]
+    word = TYPES[entry.type]
     return f"{word} to {entry.holds}" if entry.type == "l" else word
 
 

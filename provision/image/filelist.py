@@ -17,8 +17,9 @@ from typing import NamedTuple
 from provision.core.problems import Position, Problem, fail
 
 CAPABILITY = "security.capability"
-TYPES = frozenset("fdlcbps")
-"""File, folder, link, character device, block device, pipe, socket."""
+TYPES = {"f": "file", "d": "folder", "l": "link", "c": "character device", "b": "block device",
+         "p": "pipe", "s": "socket"}  # fmt: skip
+"""What a type is, in words."""
 _COLUMNS = 8
 
 

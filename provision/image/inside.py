@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from provision.image.work import Work
-
-_PROJECT = Path(__file__).resolve().parents[2]
 
 
 def inside(
@@ -29,7 +25,4 @@ def inside(
     Raises:
         HoldfastError: it failed.
     """
-    env = {"PYTHONPATH": os.fspath(_PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
-    return work.sandbox.run(
-        [sys.executable, "-P", "-m", module.__name__, *words], env=env, stdin=json.dumps(told)
-    )
+    return work.sandbox.python(module.__name__, *words, stdin=json.dumps(told))

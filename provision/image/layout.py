@@ -17,12 +17,13 @@ MIB = 1024 * 1024
 
 _OURS = uuid.UUID("6c1b0f5e-54a4-5e0b-9f3a-3c1f6f0f5d10")
 _LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"
-_ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+ESP_TYPE = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 # The Discoverable Partitions Specification (UAPI group), so that tools know what they look at.
-_ROOT = {
+ROOT_TYPES = {
     "x86_64": "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
     "aarch64": "b921b045-1df0-41c3-af44-4c6f280d3fae",
 }
+"""What the types of partitions are called, in lower case."""
 _TYPES = {
     "/boot": "bc13c2ff-59e6-4262-a352-b275fd6f7172",
     "/home": "933ac7e1-2eb4-4f13-b844-0e14e2aef915",
@@ -55,11 +56,6 @@ class Slot:
     kind: str
     label: str
     options: tuple[str, ...]
-
-    @property
-    def serial(self) -> str:
-        """The serial number of a FAT file system as mkfs.vfat takes it."""
-        return self.uuid.replace("-", "").lower()
 
 
 @dataclass(frozen=True)
@@ -113,9 +109,9 @@ def _slot(definition: Definition, one: Partition, start: int) -> Slot:
     number = identity(definition, f"fs {one.mount}")
     fat = one.filesystem == "vfat"
     if fat:
-        kind = _ESP
+        kind = ESP_TYPE
     elif one.mount == "/":
-        kind = _ROOT[definition.arch]
+        kind = ROOT_TYPES[definition.arch]
     else:
         kind = _TYPES.get(one.mount, _LINUX)
     short = number.hex[:8].upper()

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from provision.core.exitcodes import ExitCode
+from provision.core.files import sha256_of
 from provision.core.problems import HoldfastError, fail
 from provision.core.shapes import Listing, Model
 from provision.image.definition import canonical
@@ -172,16 +173,6 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
 def _bad(why: str, where: str) -> HoldfastError:
     return fail("bad-manifest", f"this is no manifest of an image: {why}", where=where,
                 exit_code=ExitCode.USAGE)  # fmt: skip
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def part_of(path: Path, name: str | None = None, **more: Any) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import HoldfastError, fail
+from provision.image.layout import ESP_TYPE
 from provision.image.sandbox import Sandbox
 
 SECTOR = 512
-_ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 _LINUX = ("ext2", "ext3", "ext4")
 _GZIP, _ZSTD, _XZ, _QCOW2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\x00", b"QFI\xfb"
 
@@ -49,7 +49,7 @@ def opened(artefact: Path, sandbox: Sandbox, into: Path) -> Path:
         with artefact.open("rb") as stream:
             head = stream.read(SECTOR * 2)
     except OSError as error:
-        raise _no(artefact, f"cannot be read: {error.strerror}") from None
+        raise no_image(artefact, f"cannot be read: {error.strerror}") from None
     root = into / "root"
     if head.startswith(_QCOW2):
         raw = into / "disk.raw"
@@ -59,11 +59,12 @@ def opened(artefact: Path, sandbox: Sandbox, into: Path) -> Path:
         return _of_disk(artefact, sandbox, root)
     if head[257:262] == b"ustar" or head.startswith((_GZIP, _ZSTD, _XZ)):
         return _of_archive(artefact, sandbox, root)
-    raise _no(artefact, "is no image that can be opened",
-              "a folder, a tar archive, an OCI layout, or a disk image (raw, qcow2)")  # fmt: skip
+    hint = "a folder, a tar archive, an OCI layout, or a disk image (raw, qcow2)"
+    raise no_image(artefact, "is no image that can be opened", hint)
 
 
-def _no(artefact: Path, message: str, hint: str | None = None) -> HoldfastError:
+def no_image(artefact: Path, message: str, hint: str | None = None) -> HoldfastError:
+    """The mistake of giving something that is no image (exit code 2)."""
     return fail("not-an-image", message, hint=hint, where=str(artefact), exit_code=ExitCode.USAGE)
 
 
@@ -74,7 +75,7 @@ def _of_folder(folder: Path, sandbox: Sandbox, into: Path) -> Path:
         return folder
     if (folder / "root/usr").is_dir():
         return folder / "root"
-    raise _no(folder, "holds no root file system", "it has neither usr/ nor root/usr/")
+    raise no_image(folder, "holds no root file system", "it has neither usr/ nor root/usr/")
 
 
 def _of_archive(archive: Path, sandbox: Sandbox, root: Path) -> Path:
@@ -102,7 +103,7 @@ def _of_oci(layout: Path, sandbox: Sandbox, root: Path) -> Path:
         manifest = json.loads(_blob(layout, index["manifests"][0]["digest"]).read_bytes())
         layers = [_blob(layout, one["digest"]) for one in manifest["layers"]]
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise _no(layout, f"is no OCI layout that can be read: {error}") from error
+        raise no_image(layout, f"is no OCI layout that can be read: {error}") from error
     for layer in layers:
         _of_tar(layer, sandbox, root)
     return root
@@ -119,17 +120,17 @@ def _of_disk(disk: Path, sandbox: Sandbox, root: Path) -> Path:
     """Every ext4 file system of a disk, each where the root's fstab says."""
     found = [p for p in _partitions(disk, sandbox) if p.kind in _LINUX]
     if not found:
-        raise _no(disk, "holds no ext4 file system")
+        raise no_image(disk, "holds no ext4 file system")
     first = next((p for p in found if _has(disk, p, "/usr/bin", sandbox)), None)
     if first is None:
-        raise _no(disk, "holds no root file system")
+        raise no_image(disk, "holds no root file system")
     root.mkdir(exist_ok=True)
     _dump(disk, first, sandbox, root)
     places = _mounts(sandbox.run(["cat", f"{root}/etc/fstab"]))
     for part in (p for p in found if p != first):
         place = places.get(f"UUID={part.uuid.lower()}") or places.get(f"LABEL={part.label}")
         if place is None:
-            raise _no(disk, f"has a file system {part.uuid} that its fstab does not name")
+            raise no_image(disk, f"has a file system {part.uuid} that its fstab does not name")
         _dump(disk, part, sandbox, root / place.lstrip("/"))
     return root
 
@@ -145,14 +146,23 @@ def _mounts(fstab: str) -> dict[str, str]:
     return found
 
 
-def _partitions(disk: Path, sandbox: Sandbox) -> list[Partition]:
+def table_of(disk: Path, sandbox: Sandbox) -> list[tuple[str, int, int]]:
+    """Each partition of a raw disk: its type in lower case, where it begins, and its size in bytes.
+
+    Raises:
+        HoldfastError: sfdisk is missing, or finds no partition table.
+    """
     table = json.loads(sandbox.run(["sfdisk", "--json", disk]))["partitiontable"]
     sector = int(table.get("sectorsize", SECTOR))
+    return [(one["type"].lower(), one["start"] * sector, one["size"] * sector)
+            for one in table.get("partitions", ())]  # fmt: skip
+
+
+def _partitions(disk: Path, sandbox: Sandbox) -> list[Partition]:
     found = []
-    for one in table["partitions"]:
-        if one["type"].upper() == _ESP:
+    for kind, start, size in table_of(disk, sandbox):
+        if kind == ESP_TYPE:
             continue
-        start, size = one["start"] * sector, one["size"] * sector
         # Ends with 2 where it knows no file system.
         said = sandbox.run(["blkid", "--probe", "--output", "export", "--offset", str(start),
                             "--size", str(size), disk], ok=(0, 2))  # fmt: skip
@@ -184,7 +194,7 @@ def _dump(disk: Path, part: Partition, sandbox: Sandbox, place: Path) -> None:
     paths = [path for path in listed.split("\0") if path]
     strange = [path for path in paths if '"' in path or "\n" in path]
     if strange:
-        raise _no(disk, f"holds a file whose name cannot be asked for: {strange[0]!r}")
+        raise no_image(disk, f"holds a file whose name cannot be asked for: {strange[0]!r}")
     asked = "".join(f'stat "{path}"\n' for path in paths)
     told = _rights(_debugfs(disk, part, sandbox, asked))
     missing = [path for path in paths if path not in told]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.core.exitcodes import ExitCode
+from provision.core.files import sha256_of
 from provision.core.problems import HoldfastError, fail
 from provision.image.definition import Definition
 from provision.image.work import Given
@@ -132,8 +133,7 @@ def _filename(rpm: Mapping[str, Any]) -> str:
 def differs(path: Path, sha256: str) -> str | None:
     """Why a file is not the one that was pinned; None when it is."""
     try:
-        with path.open("rb") as stream:
-            seen = hashlib.file_digest(stream, "sha256").hexdigest()
+        seen = sha256_of(path)
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
     return None if seen == sha256 else f"it is another file than was pinned: sha256 {seen}"

@@ -19,6 +19,7 @@ from typing import Any
 
 from provision import __version__
 from provision.core.exitcodes import ExitCode
+from provision.core.files import sha256_of
 from provision.core.problems import fail
 from provision.core.shapes import Model
 from provision.image import manifest as manifests
@@ -37,7 +38,6 @@ from provision.image.manifest import (
     StageFacts,
     Tree,
     part_of,
-    sha256_of,
 )
 from provision.image.stage_pack.disk import to_qcow2
 from provision.image.stages import versions

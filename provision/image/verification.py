@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from provision.core.exitcodes import ExitCode
+from provision.core.files import sha256_of
 from provision.core.problems import HoldfastError, Problem, fail
 from provision.image.dsse import opened
 from provision.image.manifest import (
@@ -19,7 +20,6 @@ from provision.image.manifest import (
     Manifest,
     Part,
     parse_manifest,
-    sha256_of,
 )
 from provision.image.statement import subjects
 

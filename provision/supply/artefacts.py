@@ -7,11 +7,11 @@ is `unknown`, never a pass.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.core.files import sha256_of
 from provision.supply.model import StackLock
 from provision.verdict.model import Status
 
@@ -70,7 +70,7 @@ def check_file(pinned: Pinned, folder: Path) -> Checked:
         if pinned.size is not None and size != pinned.size:
             seen = f"{size} bytes instead of {pinned.size}"
             return Checked(pinned, Status.FAIL, seen, _FETCH_AGAIN)
-        found = file_sha256(path)
+        found = sha256_of(path)
     except FileNotFoundError:
         return Checked(pinned, Status.UNKNOWN, "not there", "fetch it, or name its folder")
     except OSError as error:
@@ -82,13 +82,3 @@ def check_file(pinned: Pinned, folder: Path) -> Checked:
 
 
 _FETCH_AGAIN = "these are other bytes than the lock pins: do not use them; fetch the file again"
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -227,16 +227,24 @@ def test_packages(origin, node):
     (node / "usr/bin/brought").touch()
     seen = replace(
         sight(node),
-        packages=("kept-0:1-1.x86_64", "newer-1:2-1.noarch", "older-0:2-1.x86_64"),
+        packages=(
+            "kept-0:1-1.x86_64",
+            "newer-1:2-1.noarch",
+            "newer-1:3-1.noarch",
+            "older-0:2-1.x86_64",
+        ),
         owns={"newer-1:2-1.noarch": ("/usr/bin/brought",)},
     )
     found = drift(origin[1], seen, NONE)
     assert [(d.kind, d.what) for d in found.drifts] == [
         ("package-missing", "owner-0:1-1.x86_64"),
         ("package-added", "newer-1:2-1.noarch"),
+        ("package-added", "newer-1:3-1.noarch"),
         ("package-version", "older.x86_64"),
     ]
-    assert [d.restore.split()[1] for d in found.drifts] == ["install", "remove", "install"]
+    assert [d.restore.split()[1] for d in found.drifts] == [
+        "install", "remove", "remove", "install",
+    ]  # fmt: skip
 
 
 def test_a_kernel_and_its_arguments(origin, node):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,6 @@ from provision.verdict.model import Finding, Status
 
 NAMED = 12
 """So many things does a finding name; the rest is counted."""
-_PACKAGE = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,7 @@ def lint(
     }
     with tempfile.TemporaryDirectory(prefix="holdfast-lint-") as scratch:
         inside = sandbox if sandbox.scratch else replace(sandbox, scratch=Path(scratch))
-        said = inside.run(
-            [sys.executable, "-m", "provision.image.lint.inspect"],
-            env={"PYTHONPATH": str(_PACKAGE), "PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=json.dumps(asked),
-        )
+        said = inside.python("provision.image.lint.inspect", stdin=json.dumps(asked))
     answer = _answer(said)
     outcomes = {one["check"]: _outcome(one) for one in answer["outcomes"]}
     found = tuple(

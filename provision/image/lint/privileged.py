@@ -11,21 +11,13 @@ from pathlib import Path
 from provision.core.exitcodes import ExitCode
 from provision.core.files import write_whole
 from provision.core.problems import HoldfastError, Position, Problem
+from provision.image.capabilities import MOST, name_of, sets
 from provision.image.lint.tree import Entry, Tree
 
 _HEAD = (
     "# The programs that may run with another's rights: path, mode, owner, group, capabilities.\n"
     "# Written by `holdfast image lint IMAGE --record`; look at what changed before it is kept.\n"
 )
-
-_CAPABILITIES = (
-    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable"
-    " net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio"
-    " sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time"
-    " sys_tty_config mknod lease audit_write audit_control setfcap mac_override mac_admin syslog"
-    " wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore"
-)
-"""The kernel's capabilities by number (include/uapi/linux/capability.h)."""
 
 
 def rows(tree: Tree) -> list[str]:
@@ -52,22 +44,13 @@ def capabilities(raw: str) -> str:
         return "-"
     if len(raw) != 33:
         return raw
-    words = [bytes.fromhex(raw[1 + 8 * n : 9 + 8 * n]) for n in range(4)]
-    permitted, inheritable, permitted_high, inheritable_high = (
-        int.from_bytes(word, "little") for word in words
-    )
-    sets = {"p": permitted | permitted_high << 32, "i": inheritable | inheritable_high << 32}
+    permitted, inheritable = sets(bytes.fromhex(raw[1:]))
     told = []
-    for letter, bits in sets.items():
-        names = [_name(bit) for bit in range(64) if bits >> bit & 1]
+    for letter, bits in (("p", permitted), ("i", inheritable)):
+        names = [name_of(bit) for bit in range(MOST) if bits >> bit & 1]
         effective = "e" if raw[0] == "1" and letter == "p" else ""
         told += [f"{','.join(names)}+{effective}{letter}"] if names else []
     return " ".join(told) or raw
-
-
-def _name(bit: int) -> str:
-    names = _CAPABILITIES.split()
-    return names[bit] if bit < len(names) else str(bit)
 
 
 def worded(row: str) -> str:

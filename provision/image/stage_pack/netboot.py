@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -10,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from provision.core.files import sha256_of
 from provision.core.problems import fail
 from provision.image.inside import inside
 from provision.image.layout import identity
@@ -59,8 +59,7 @@ def hash_of(job: Job, root: Path, tree: Path) -> str:
     Raises:
         HoldfastError: veritysetup is missing or failed.
     """
-    with root.open("rb") as stream:
-        salt = hashlib.file_digest(stream, "sha256").hexdigest()
+    salt = sha256_of(root)
     number = identity(job.work.definition, "verity")
     said = job.work.sandbox.run(
         ["veritysetup", "format", f"--salt={salt}", f"--uuid={number}",

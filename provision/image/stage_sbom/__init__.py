@@ -16,11 +16,12 @@ from pathlib import Path
 from types import ModuleType
 
 from provision import __version__
+from provision.core.files import sha256_of
 from provision.core.problems import HoldfastError, fail
 from provision.core.shapes import Model
 from provision.image.definition import Definition, canonical
 from provision.image.filelist import Entry, read_files
-from provision.image.manifest import CYCLONEDX, FILES, SPDX, sha256_of
+from provision.image.manifest import CYCLONEDX, FILES, SPDX
 from provision.image.stage_sbom import cyclonedx, digests, spdx
 from provision.image.stage_sbom.contents import Contents, File
 from provision.image.stage_sbom.packages import copy_database, packages_of
