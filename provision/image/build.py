@@ -1,26 +1,33 @@
-"""Builds an image: runs its stages in order, and uses again what is there already."""
+"""Builds an image: runs its stages, each when what it needs is there, and uses again what is there
+already.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from provision.core.events import Event, EventSink
 from provision.core.exitcodes import ExitCode
 from provision.core.problems import HoldfastError, fail
-from provision.image import stages
+from provision.image import parts, stages
 from provision.image.definition import Definition
-from provision.image.sandbox import Sandbox, numbers
+from provision.image.sandbox import Running, Sandbox, numbers
 from provision.image.stages import Known
 from provision.image.store import Store, default_store
 from provision.image.work import Given, StageRecord, Work
+
+AT_ONCE = max(2, len(os.sched_getaffinity(0)))
+"""How many stages run at once at most: each keeps about one processor busy."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +110,10 @@ def build(
     events.emit(Event("image.start", data={"image": definition.name, "stages": names,
                                            "definition": definition.digest}))  # fmt: skip
     with _usual_modes():
-        for one in chosen:
-            run.stage(one)
+        done = run.all(chosen)
     kept.prune()
     events.emit(Event("image.end", data={"image": definition.name}))
-    return Built(definition, epoch, tuple(run.done))
+    return Built(definition, epoch, done)
 
 
 @contextmanager
@@ -126,14 +132,43 @@ class _Run:
     ) -> None:
         self.definition = definition
         self.given = given
-        self.events = events
+        self.events = _OneAtATime(events)
         self.store = store
         self.epoch = epoch
-        self.done: list[Done] = []
+        self.running = Running()
+        self.done: dict[str, Done] = {}
         self.records: dict[str, StageRecord] = {}
+
+    def all(self, chosen: Sequence[Known]) -> tuple[Done, ...]:
+        """Run the stages, each as soon as what it needs is there; what each came to, in order.
+
+        Raises:
+            HoldfastError: one failed, and those that ran beside it were ended.
+        """
+        waiting = list(chosen)
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            at_work: set[Future[None]] = set()
+            try:
+                while waiting or at_work:
+                    ready = [one for one in waiting if self.done.keys() >= set(one.stage.NEEDS)]
+                    waiting = [one for one in waiting if one not in ready]
+                    if len(ready) == 1 and not at_work:
+                        # Here, where an interrupt arrives: what it starts ends in good order.
+                        self.stage(ready[0])
+                        continue
+                    at_work |= {pool.submit(self.stage, one) for one in ready}
+                    ended, at_work = wait(at_work, return_when=FIRST_COMPLETED)
+                    for one in ended:
+                        one.result()
+            except BaseException:
+                self.running.end()
+                raise
+        return tuple(self.done[one.name] for one in chosen)
 
     def stage(self, one: Known) -> None:
         """Run one stage, or use what it made before."""
+        if self.running.stopped():
+            return
         begun = time.monotonic()
         self.events.emit(Event("stage.start", phase=one.name, data={"about": one.about}))
         try:
@@ -145,13 +180,15 @@ class _Run:
             )
         except HoldfastError as error:
             problem = error.problems[0].message if error.problems else ""
-            self.events.emit(Event("stage.end", phase=one.name,
-                                   data={"state": "failed", "why": problem}))  # fmt: skip
+            data = {"state": "failed", "why": problem}
+            if self.running.stopped():
+                data = {"state": "stopped"}
+            self.events.emit(Event("stage.end", phase=one.name, data=data))
             raise
         self.store.used(one.name, record.id)
-        self.records[one.name] = record
+        self.records[one.name] = replace(record, parts=parts.read(out))
         found = Done(one.name, record.id, out, not made, time.monotonic() - begun)
-        self.done.append(found)
+        self.done[one.name] = found
         state = "made" if made else "reused"
         self.events.emit(Event("stage.end", phase=one.name,
                                data={"state": state, "id": record.id,
@@ -164,21 +201,41 @@ class _Run:
                 stage=one.name,
                 definition=one.fields(self.definition),
                 options=stage.options(self.definition, self.given),
-                inputs={name: self._output(name) for name in stage.NEEDS},
+                inputs={name: self.done[name].out for name in stage.NEEDS},
                 out=out,
                 epoch=self.epoch,
-                sandbox=Sandbox((out,), self.epoch, scratch),
+                sandbox=Sandbox((out,), self.epoch, scratch, running=self.running),
                 events=self.events,
                 given=self.given,
-                stages=dict(self.records),
+                stages=dict(self._below(one.name)),
             )
             stage.run(work)
 
-    def _output(self, name: str) -> Path:
-        return next(one.out for one in self.done if one.name == name)
+    def _below(self, name: str) -> Iterator[tuple[str, StageRecord]]:
+        """Every stage that one builds on, near or far, in their order."""
+        found: set[str] = set()
+        queue = [name]
+        while queue:
+            needs = set(stages.known()[queue.pop()].stage.NEEDS) - found
+            found |= needs
+            queue += needs
+        return ((one, self.records[one]) for one in stages.known() if one in found)
 
     def _says(self, record: StageRecord) -> dict[str, Any]:
         return {"schema": "holdfast.stage/1", "id": record.id, "tools": dict(record.tools)}
+
+
+class _OneAtATime:
+    """Hands events on one by one, whichever stage they come from."""
+
+    def __init__(self, sink: EventSink) -> None:
+        self._sink = sink
+        self._lock = threading.Lock()
+
+    def emit(self, event: Event) -> None:
+        """Take one event."""
+        with self._lock:
+            self._sink.emit(event)
 
 
 @contextmanager

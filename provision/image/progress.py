@@ -15,6 +15,7 @@ _LOOKS = {
     RUNNING: ("●", "*", "note"),
     "made": ("✓", "v", "good"),
     "reused": ("✓", "v", "dim"),
+    "stopped": ("-", "-", "dim"),
     WAITING: ("·", ".", "dim"),
 }
 """Glyph, the same in ASCII, and style."""

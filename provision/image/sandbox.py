@@ -18,9 +18,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,47 @@ class Bind:
     write: bool = False
 
 
+class Running:
+    """The sandboxes of one build that run now, so that all of them can be ended at once."""
+
+    def __init__(self) -> None:
+        self._ended = False
+        self._lock = threading.Lock()
+        self._now: set[subprocess.Popen[str]] = set()
+
+    def start(self, spec: Mapping[str, Any], *keep: int) -> subprocess.Popen[str]:
+        """Start one.
+
+        Raises:
+            HoldfastError: all were ended, and no other one begins.
+        """
+        with self._lock:
+            self.check()
+            process = _start(spec, *keep)
+            self._now = {one for one in self._now if one.returncode is None} | {process}
+        return process
+
+    def stopped(self) -> bool:
+        """Whether all were ended."""
+        return self._ended
+
+    def check(self) -> None:
+        """See that all goes on.
+
+        Raises:
+            HoldfastError: it was ended.
+        """
+        if self._ended:
+            raise fail("stopped", "the build was stopped")
+
+    def end(self) -> None:
+        """End all that run; what is started from now on fails."""
+        with self._lock:
+            self._ended = True
+            for process in self._now:
+                process.kill()
+
+
 @dataclass(frozen=True)
 class Sandbox:
     """Where tools are run.
@@ -52,12 +94,14 @@ class Sandbox:
         epoch: what tools are told that the time is (SOURCE_DATE_EPOCH), in Unix seconds.
         scratch: a folder for what is thrown away: $TMPDIR, and /tmp and /var/tmp in a root.
         network: whether this machine's network is seen, which is only for what fetches.
+        running: what ends it when the build that it belongs to is stopped.
     """
 
     writable: tuple[Path, ...] = ()
     epoch: int | None = None
     scratch: Path | None = None
     network: bool = False
+    running: Running = field(default_factory=Running, compare=False)
 
     def run(
         self,
@@ -91,7 +135,7 @@ class Sandbox:
             HoldfastError: the tool is missing or failed; its last lines are in the message.
         """
         spec = self._spec(argv, root, env, bind, cwd)
-        process = _start(spec)
+        process = self.running.start(spec)
         with process:
             try:
                 out, errors = process.communicate(stdin)
@@ -127,7 +171,7 @@ class Sandbox:
         spec = self._spec(["sleep", "infinity"], root, env, bind, None)
         told, tell = os.pipe()
         spec["ready"] = tell
-        process = _start(spec, tell)
+        process = self.running.start(spec, tell)
         os.close(tell)
         with process:
             try:

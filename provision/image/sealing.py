@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.image import parts
 from provision.image.filelist import Entry, written
 from provision.image.identity import BACKUPS, MACHINE_ID, ROWS, Treatment, matcher
 
@@ -51,7 +52,7 @@ class Sealing:
 
 
 def main(root: Path, out: Path, told: Sealing) -> None:
-    """Seal the tree at `root` and write ``files.tsv`` into `out`."""
+    """Seal the tree at `root`; write ``files.tsv``, ``parts.json``, ``removed.tsv`` into `out`."""
     removed = clean(root)
     write_owned(root / "etc/machine-id", MACHINE_ID, 0o444)
     write_owned(root / "etc/fstab", told.fstab, 0o644)
@@ -66,8 +67,10 @@ def main(root: Path, out: Path, told: Sealing) -> None:
     home.mkdir(exist_ok=True)
     (home / "image.json").unlink(missing_ok=True)
     clamp(root, told.epoch)
-    listing = "".join(written(entries(root)))
+    found = list(entries(root))
+    listing = "".join(written(found))
     (out / "files.tsv").write_text(listing, encoding="ascii")
+    (out / parts.FILE).write_text(json.dumps(parts.digests(root, found)) + "\n", encoding="ascii")
     (out / "removed.tsv").write_text("".join(removed), encoding="utf-8")
     about = {**told.image, "files": hashlib.sha256(listing.encode()).hexdigest()}
     write_owned(home / "image.json", json.dumps(about, sort_keys=True) + "\n", 0o644)

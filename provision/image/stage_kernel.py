@@ -11,6 +11,7 @@ from pathlib import Path
 
 from provision.core.problems import fail
 from provision.core.shapes import Model
+from provision.image import parts
 from provision.image.definition import Definition
 from provision.image.layout import layout_of
 from provision.image.sandbox import Bind
@@ -19,6 +20,7 @@ from provision.image.work import Given, Work
 
 VERSION = 1
 NEEDS = ("seal",)
+PARTS = {"seal": parts.BOOT}
 READS = ("name", "release", "arch", "partitions", "kernel")
 TOOLS = ("objcopy",)
 
@@ -28,6 +30,8 @@ _DRACUT = "usr/lib/dracut/modules.d"
 _ROOTS = "ext4 vfat erofs overlay"
 _OMITTED = "nouveau nova_core"
 _WHERE = "/run/holdfast-kernel"
+_MOUNTED = ("dev", "proc", "root", "run", "sys", "tmp", "var/tmp")
+"""Folders that the sandbox mounts something on, and the home of who runs dracut."""
 
 
 CLOSED = ("rd.shell=0", "rd.emergency=reboot")
@@ -115,15 +119,15 @@ def assemble(work: Work, root: Path, kernel: Path, cmdline: str, target: Path) -
     line.unlink()
 
 
-def _initrd(work: Work, root: Path, version: str) -> None:
-    if not (root / "usr/bin/dracut").is_file():
+def _initrd(work: Work, sealed: Path, version: str) -> None:
+    if not (sealed / "usr/bin/dracut").is_file():
         raise fail("no-dracut", "the tree has no dracut to make its initial RAM disk with",
-                   where=str(root), hint="add dracut to the definition's packages")  # fmt: skip
+                   where=str(sealed), hint="add dracut to the definition's packages")  # fmt: skip
     scratch = work.out / ".dracut"
     scratch.mkdir()
     modules, made = scratch / "modules.d", scratch / "out"
     made.mkdir()
-    work.sandbox.copy(root / _DRACUT, modules)
+    work.sandbox.copy(sealed / _DRACUT, modules)
     for module in sorted(_MODULES.iterdir()):
         shutil.copytree(module, modules / module.name)
     drivers = " ".join(work.definition.kernel.modules)
@@ -135,10 +139,28 @@ def _initrd(work: Work, root: Path, version: str) -> None:
             *(["--add-drivers", drivers] if drivers else []),
             "--compress", "zstd -3 -T1 -q", f"{_WHERE}/initrd",
         ],
-        root=root,
+        root=_seen(work, sealed, scratch / "root"),
         env={"DRACUT_NO_XATTR": "1"},
-        bind=[Bind(made, _WHERE, write=True), Bind(modules, f"/{_DRACUT}")],
+        bind=[
+            *(Bind(sealed / name, f"/{name}") for name in parts.BOOT_FOLDERS),
+            Bind(made, _WHERE, write=True),
+            Bind(modules, f"/{_DRACUT}"),
+        ],
         log=scratch / "dracut.log",
     )  # fmt: skip
     work.sandbox.run(["install", "-m", "0644", made / "initrd", work.out / "initrd"])
     work.sandbox.remove(scratch)
+
+
+def _seen(work: Work, sealed: Path, root: Path) -> Path:
+    """Make the root that dracut sees: the part of the sealed tree that the stage's id is of.
+
+    Whatever else is in the tree cannot get into the RAM disk, so that it need not be made again.
+    """
+    for name in (*parts.BOOT_FOLDERS, *_MOUNTED):
+        (root / name).mkdir(parents=True)
+    work.sandbox.copy(sealed / "etc", root / "etc")
+    work.sandbox.run(["rm", "-rf", *(root / "etc" / name for name in sorted(parts.NOT_AT_BOOT))])
+    links = sorted(path for path in sealed.iterdir() if path.is_symlink())
+    work.sandbox.run(["cp", "--archive", "--target-directory", root, *links])
+    return root

@@ -1,8 +1,8 @@
 """Stage scan: everything that judges the sealed tree, and the gate that it has to pass.
 
-A tree that does not pass leaves no output, so that nothing after it is built. What was found is
-kept below the state folder and named. With ``scan.force`` the build goes on, and the reason stays
-in the verdict.
+A tree that does not pass leaves no output and ends the build: what is made beside it stays in the
+cache, where nothing signs it. What was found is kept below the state folder and named. With
+``scan.force`` the build goes on, and the reason stays in the verdict.
 """
 
 from __future__ import annotations
@@ -115,6 +115,8 @@ def judge(work: Work, asked: Asked) -> None:
     definition, sealed = work.definition, work.inputs["seal"]
     work.says("OpenSCAP and our own checks judge the tree")
     found = examine(sealed / "root", work.sandbox, asked, work.out)
+    # What did not come to its end because of that is no finding.
+    work.sandbox.running.check()
     verdict = gate.make(
         definition.name,
         gate.digest_of(sealed / "files.tsv"),

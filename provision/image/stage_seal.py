@@ -1,7 +1,7 @@
 """Stage seal: the configured tree without anything of one machine's, and a list of what it holds.
 
-Its output: ``root/``, ``files.tsv`` (see `provision.image.filelist`) and ``removed.tsv``: path,
-what was done with it, why.
+Its output: ``root/``, ``files.tsv`` (see `provision.image.filelist`), ``parts.json`` (see
+`provision.image.parts`) and ``removed.tsv``: path, what was done with it, why.
 """
 
 from __future__ import annotations

@@ -108,10 +108,16 @@ def identify(
         "options": options.model_dump(mode="json"),
         "definition": {name: read[name] for name in sorted(stage.READS)},
         "source": dict(sources(one.name)),
-        "inputs": {name: earlier[name].id for name in stage.NEEDS},
+        "inputs": {name: _input(stage, earlier[name], name) for name in stage.NEEDS},
         "tools": tools,
     }
     return StageRecord(hashlib.sha256(canonical(body).encode()).hexdigest(), tools)
+
+
+def _input(stage: Stage, record: StageRecord, name: str) -> str:
+    """By what an input is known: the whole of it, or the part of it that the stage reads."""
+    part = getattr(stage, "PARTS", {}).get(name)
+    return record.id if part is None else f"{part} {record.parts[part]}"
 
 
 @cache

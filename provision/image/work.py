@@ -39,10 +39,13 @@ class Given:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A stage of this build that is done: its id, and the versions of its tools by name."""
+    """A stage of this build that is done: its id, the versions of its tools, and the digests of the
+    parts of its output, where it has any; both by name.
+    """
 
     id: str
     tools: Mapping[str, str]
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Stage(Protocol):
     VERSION: int
     """Raised when the stage's output changes for a reason that its source does not show."""
     NEEDS: tuple[str, ...]
-    """The stages whose output it reads."""
+    """The stages whose output it reads. Where it reads no more than a part of one, ``PARTS`` maps
+    that stage to the part (see `provision.image.parts`), and the part alone decides its id."""
     READS: tuple[str, ...]
     """The fields of the definition that it reads; they are part of its id."""
     TOOLS: tuple[str, ...]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import struct
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from provision.core.problems import HoldfastError
-from provision.image import stage_kernel
+from provision.image import parts, stage_kernel
+from provision.image.filelist import Entry
 from provision.image.layout import layout_of
 from provision.image.sandbox import Sandbox
 from provision.image.uki import find_stub, write_uki
@@ -152,3 +155,57 @@ def test_what_is_not_proven_is_not_used(tmp_path, arguments, good, why):
     assert why in said
     assert "opened" not in said
     assert list((tmp_path / "state").glob("store/*")) == []
+
+
+def entry(path: str, kind: str = "f", holds: str = "0") -> Entry:
+    return Entry(path, kind, 0o644, 0, 0, 1, holds, "-")
+
+
+AT_BOOT = {
+    "/bin": ("l", True),
+    "/etc": ("d", False),
+    "/etc/passwd": ("f", True),
+    "/etc/modprobe.d/usb.conf": ("f", True),
+    "/etc/chrony.conf": ("f", False),
+    "/etc/ssh/sshd_config.d/00-holdfast.conf": ("f", False),
+    "/usr/bin/su": ("f", True),
+    "/boot/vmlinuz": ("f", True),
+    "/var/lib/rpm/rpmdb.sqlite": ("f", False),
+    "/root/.bashrc": ("f", False),
+}
+
+
+def test_the_ram_disk_follows_from_its_part_of_the_tree_alone(tmp_path):
+    root = tmp_path / "root"
+    for path, (kind, _) in AT_BOOT.items():
+        place = root / path[1:]
+        if kind == "d":
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+    entries = [entry(path, kind) for path, (kind, _) in AT_BOOT.items()]
+    before = parts.digests(root, entries)
+    for number, (path, (kind, counts)) in enumerate(AT_BOOT.items()):
+        other = [*entries]
+        other[number] = entry(path, kind, "1")
+        assert (parts.digests(root, other) != before) is counts, path
+        if counts:
+            os.utime(root / path[1:], (7, 7))
+            assert parts.digests(root, entries) != before, path
+            before = parts.digests(root, entries)
+
+
+def test_what_makes_the_ram_disk_sees_no_more_than_its_part(tmp_path):
+    sealed = tree(tmp_path / "seal", "6.1.0")
+    (sealed / "bin").symlink_to("usr/bin")
+    there = ("etc/passwd", "etc/chrony.conf", "etc/ssh/sshd_config", "var/lib/x", "usr/bin/x")
+    for name in there:
+        (sealed / name).parent.mkdir(parents=True, exist_ok=True)
+        (sealed / name).touch()
+    seen = tmp_path / "seen"
+    work = SimpleNamespace(sandbox=Sandbox((tmp_path,)))
+    stage_kernel._seen(work, sealed, seen)
+    found = {str(path.relative_to(seen)) for path in seen.rglob("*") if not path.is_dir()}
+    assert found == {"bin", "etc/passwd"}
+    assert (seen / "bin").readlink() == Path("usr/bin")

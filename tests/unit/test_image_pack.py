@@ -17,7 +17,8 @@ import pytest
 from provision.core.problems import HoldfastError
 from provision.image.labels import written
 from provision.image.layout import Slot, layout_of
-from provision.image.stage_pack import MAKERS, TOOLS
+from provision.image.stage_pack import MAKERS, TOOLS, archive
+from provision.image.stage_pack.archive import Archive
 from provision.image.stage_pack.filling import cluster
 from tests.unit.image_tree_support import (
     CAPABILITY,
@@ -299,3 +300,24 @@ def test_without_verity_nobody_is_told_that_the_root_is_proven(stages, tmp_path)
                     definition(formats=["netboot"], root={"verity": False}))  # fmt: skip
     assert "holdfast.unproven=1" in (out / "netboot/cmdline").read_text()
     assert not (out / "netboot/rootfs.verity").exists()
+
+
+def test_an_archive_does_not_follow_from_how_many_processors_there_are(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    words = random.Random(1)
+    (root / "big").write_bytes(b"".join(words.randbytes(40) * 9 for _ in range(90_000)))
+    (tmp_path / "labels.tsv").touch()
+    told = Archive(str(root), str(tmp_path / "a.zst"), 0, str(tmp_path / "labels.tsv"))
+    all_of_them = os.sched_getaffinity(0)
+    found = archive.write(told)
+    try:
+        os.sched_setaffinity(0, {min(all_of_them)})
+        assert archive.write(told) == found
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+    for workers in ("1", "3"):
+        plain = subprocess.run(["zstd", "-dqc", told.target], check=True, capture_output=True)
+        argv = ["zstd", "-q", f"-{archive.LEVEL}", f"-T{workers}", "-c"]
+        again = subprocess.run(argv, input=plain.stdout, check=True, capture_output=True)
+        assert hashlib.sha256(again.stdout).hexdigest() == found.digest

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +44,7 @@ def stage(
     reads: tuple[str, ...] = ("name",),
     version: int = 1,
     flavour: str = "plain",
+    parts: dict[str, str] | None = None,
 ) -> Known:
     """A stage that is no module."""
     body = SimpleNamespace(
@@ -49,6 +52,7 @@ def stage(
         NEEDS=needs,
         READS=reads,
         TOOLS=(),
+        PARTS=parts or {},
         Options=Options,
         options=lambda one, given: Options(flavour=flavour),
         run=make,
@@ -183,6 +187,61 @@ def test_what_failed_is_told_and_leaves_nothing(table, tmp_path):
     put(table, stage("first", first), stage("second", second, needs=("first",)))
     _, events = run(store)
     assert states(events) == [("first", "reused"), ("second", "made")]
+
+
+def test_what_reads_a_part_is_made_again_only_with_that_part(table, tmp_path):
+    def whole(work: Work) -> None:
+        name = work.definition.name
+        (work.out / "parts.json").write_text(json.dumps({"early": name[0]}))
+
+    put(table, stage("first", whole),
+        stage("second", lambda work: None, needs=("first",), reads=(), parts={"first": "early"}),
+        stage("third", lambda work: None, needs=("first",), reads=()))  # fmt: skip
+    store = Store(tmp_path / "s")
+    run(store, definition(name="node"))
+    _, events = run(store, definition(name="nodes"))
+    assert dict(states(events)) == {"first": "made", "second": "reused", "third": "made"}
+    _, events = run(store, definition(name="other"))
+    assert set(dict(states(events)).values()) == {"made"}
+
+
+def test_stages_that_need_the_same_run_at_once(table, tmp_path):
+    both = threading.Barrier(2, timeout=20)
+
+    def meets(work: Work) -> None:
+        assert work.stages.keys() == {"first"}
+        both.wait()
+
+    put(table, stage("first", first), stage("left", meets, needs=("first",)),
+        stage("right", meets, needs=("first",)),
+        stage("last", lambda work: None, needs=("left", "right")))  # fmt: skip
+    built, events = run(Store(tmp_path / "s"))
+    assert list(built.outputs) == ["first", "left", "right", "last"]
+    assert states(events)[0] == ("first", "made")
+    assert states(events)[-1] == ("last", "made")
+
+
+@pytest.mark.needs("user_namespaces")
+def test_what_runs_beside_a_stage_that_failed_is_ended(table, tmp_path):
+    begun = threading.Event()
+
+    def long(work: Work) -> None:
+        begun.set()
+        work.sandbox.run(["sleep", "600"])
+
+    def fails(work: Work) -> None:
+        assert begun.wait(20)
+        raise fail("gate", "the gate refused this tree")
+
+    put(table, stage("first", first), stage("long", long, needs=("first",)),
+        stage("gate", fails, needs=("first",)),
+        stage("last", lambda work: None, needs=("long", "gate")))  # fmt: skip
+    store, events = Store(tmp_path / "s"), ListSink()
+    with pytest.raises(HoldfastError, match="the gate refused"):
+        build(definition(), Given(), events, store=store, environ={})
+    assert states(events) == [("first", "made"), ("gate", "failed"), ("long", "stopped")]
+    assert [path.name[:5] for path in store.entries()] == ["first"]
+    assert not list(store.home.glob("*.part"))
 
 
 def _killed_in_the_middle(home: str, told: Any) -> None:

@@ -113,19 +113,23 @@ def examine(root: Path, sandbox: Sandbox, asked: Asked, keep: Path) -> Examined:
     image = definition.name
     profile = asked.policy.profiles[definition.profile]
     made = tailor(profile, resolution, evaluate_waived=True, made=asked.made)
-    # They share nothing but the tree, which none of them writes.
-    with ThreadPoolExecutor(max_workers=3) as pool:
+
+    def looked() -> tuple[Linted, Own]:
+        linted = lint(
+            root, sandbox, image=image, privileged=asked.privileged,
+            canaries=asked.canaries, skip=asked.skip,
+        )  # fmt: skip
+        begun = started(root, definition)
+        return linted, own.examine(root, sandbox, resolution, begun, image=image)
+
+    # They share nothing but the tree, which neither writes. The scanner takes the longest, and
+    # has a processor of its own where there are two.
+    with ThreadPoolExecutor(max_workers=2) as pool:
         scanning = pool.submit(
             scanner.scan, root, sandbox, made, image=image, release=definition.el, keep=keep
         )
-        looking = pool.submit(
-            own.examine, root, sandbox, resolution, started(root, definition), image=image
-        )
-        linting = pool.submit(
-            lint, root, sandbox, image=image, privileged=asked.privileged,
-            canaries=asked.canaries, skip=asked.skip,
-        )  # fmt: skip
-        linted, scanned, found = linting.result(), scanning.result(), looking.result()
+        looking = pool.submit(looked)
+        (linted, found), scanned = looking.result(), scanning.result()
     places = [*asked.baselines, scap_verdict.ours()]
     record = f"holdfast profile baseline {image} --scan FOLDER --into FOLDER"
     view, judged = scap_verdict.judge_scan(scanned.scanned, resolution, places, record=record)

@@ -11,6 +11,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -99,9 +100,14 @@ def _scan(
     stream, chosen = _stream(tree, said)
     # A copy: what is judged, digested and read is one file, whatever the tree holds.
     shutil.copyfile(stream, work / "content.xml")
-    content = running.read(work / "content.xml")
     (work / "tailoring.xml").write_text(tailoring.text, encoding="utf-8")
-    scanner = _run(tree, sandbox, tailoring.profile, work)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        reading = pool.submit(running.read, work / "content.xml")
+        try:
+            scanner = _run(tree, sandbox, tailoring.profile, work)
+        finally:
+            # What is wrong with the content says more than what the scanner makes of it.
+            content = reading.result()
     scan = scap_results.read(work / "results.xml")
     if not tailoring.profile.endswith(f"_profile_{scan.profile}"):
         raise NoContent(f"the result is of the profile {scan.profile!r}, not of what was asked")
@@ -109,8 +115,7 @@ def _scan(
         raise NoContent(f"the result is by content {scan.version}, not {content.version}")
     apart = {r: content.running[r] for r in scan.selected if r in content.running}
     kept = {rule: one for rule, one in scan.rules.items() if rule not in content.running}
-    with (work / "results.xml").open("rb") as plain, _packed(keep / "results.xml.gz") as packed:
-        shutil.copyfileobj(plain, packed)
+    _pack(work / "results.xml", keep / "results.xml.gz")
     digest = hashlib.sha256((work / "content.xml").read_bytes()).hexdigest()
     scanned = Scanned(
         "",
@@ -123,9 +128,14 @@ def _scan(
     return TreeScan(scanned, apart, digest, scanner)
 
 
-def _packed(path: Path) -> gzip.GzipFile:
+def _pack(source: Path, target: Path) -> None:
     # Without a name and a time in its head, so that two builds differ in nothing but the results.
-    return gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=path.open("wb"), mtime=0)
+    with (
+        source.open("rb") as plain,
+        target.open("wb") as stream,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=stream, mtime=0) as packed,
+    ):
+        shutil.copyfileobj(plain, packed)
 
 
 def os_release(tree: Tree) -> dict[str, str]:
