@@ -95,6 +95,12 @@ NEEDS = {
         "there is no Python 3.9, which is EL 9's",
         "the same file runs here by this Python, and ruff judges its syntax by 3.9",
     ),
+    "dnsmasq": Need(
+        # Nothing of ours runs it: it is what a site serves with, and reads what we render.
+        lambda: shutil.which("dnsmasq") is not None,
+        "there is no dnsmasq here",
+        "what is rendered is compared line by line beside it, and a soak test starts a node by it",
+    ),
     "faketime": Need(
         lambda: distribution_family() == "debian" or shutil.which("faketime") is not None,
         "EL's own repositories have no faketime",

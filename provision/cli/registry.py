@@ -59,6 +59,9 @@ VERBS: dict[str, Verb] = {
     "verify": Verb("provision.cli.verify", "check every node and give a verdict"),
     "audit": Verb("provision.cli.audit", "look after nodes once they are up, again and again"),
     "image": Verb("provision.cli.image", "build golden images from their definitions"),
+    "enroll": Verb(
+        "provision.cli.enroll", "give nodes that were started from nothing their identity"
+    ),
     "status": Verb("provision.cli.status", "say what the last runs did and who holds the rack"),
     "stack": Verb("provision.cli.stack", "show or check a stack lock"),
     "profile": Verb(

@@ -78,6 +78,13 @@ ACTIONS: dict[str, Action] = {
         " takes each difference back. What a node changes by itself is left out, with a reason."
         " What could not be looked at is unknown, and counts like drift.",
     ),
+    "netboot": Action(
+        "provision.cli.image.netbooting",
+        "write what servers need so that nodes start an image from the network",
+        "Write a folder for any HTTP server, a configuration for dnsmasq and a script for iPXE, so"
+        " that the nodes of an inventory start an image from the network. The image is verified"
+        " first. Nothing is served and nothing is contacted.",
+    ),
     "kickstart": Action(
         "provision.cli.image.kickstart",
         "write an image's definition for the installer",
