@@ -31,7 +31,7 @@ _TYPES = {
     stat.S_IFIFO: tarfile.FIFOTYPE,
 }
 LEVEL = 3
-"""How hard zstd compresses; level 6 makes a twentieth less of a tree in more than twice the time."""
+"""How hard zstd compresses; level 6 makes a twentieth less in more than twice the time."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ def write(told: Archive) -> Written:
             assert process.stdin is not None
             stream = _Digesting(process.stdin)
             # No mode of a stream's: that copies what it holds back with every piece.
-            with tarfile.TarFile(fileobj=cast(IO[bytes], stream), mode="w",
-                                 format=tarfile.PAX_FORMAT, copybufsize=1 << 20) as tar:  # fmt: skip
+            sink = cast(IO[bytes], stream)
+            form = tarfile.PAX_FORMAT
+            with tarfile.TarFile(fileobj=sink, mode="w", format=form, copybufsize=1 << 20) as tar:
                 fill(tar, told)
             process.stdin.close()
         if process.returncode != 0:
