@@ -40,7 +40,7 @@ _MOST = 512 * 1024 * 1024
 _MOST_PACKED = 128 * 1024 * 1024
 _MOST_LOOK = 1024 * 1024
 _PIECE = 1 << 20
-_FILES = ("results.xml", "arf.xml", "report.html", "oscap.log", "status.json")
+_FILES = ("results.xml", "arf.xml", "report.html", "oscap.log", "asked.log", "status.json")
 _SCAN = ("benchmark", "version", "profile", "started", "ended", "scanner")
 _ROOT = 'if [ "$(id -u)" = 0 ]; then s=; else s="sudo -n"; fi; exec $s /bin/sh -c '
 
@@ -170,7 +170,10 @@ def _scan(argv: Sequence[str], node: Node, ask: Ask, place: Path, limit_s: int) 
         log = files["oscap.log"].read_text(errors="replace") if "oscap.log" in files else ""
         why = "did not end in time" if status == 124 else f"ended {status}"
         raise _NotDone(f"OpenSCAP {why}: {' '.join(log.split())[-400:] or 'it said nothing'}")
-    scan = scap_results.read(files["results.xml"])
+    if "asked.log" not in files:
+        raise _NotDone("the node's answer does not say which rules asked systemd")
+    asked = files["asked.log"].read_text(errors="replace").splitlines()
+    scan = scap_results.doubted(scap_results.read(files["results.xml"]), asked)
     # A result of something else proves nothing of what was asked.
     if not order.profile.endswith(f"_profile_{scan.profile}"):
         raise _NotDone(f"the result is of the profile {scan.profile!r}, and not of what was asked")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from provision.core import plainxml
@@ -11,6 +12,11 @@ from provision.core.plainxml import NotPlain
 _XCCDF = "{http://checklists.nist.gov/xccdf/1.2}"
 _RULE = "xccdf_org.ssgproject.content_rule_"
 _PROFILE = "_profile_"
+_BEGINS, _ENDS = "I: oscap: Evaluating definition '", "I: oscap: Definition '"
+_JUDGES = "I: oscap: Evaluating XCCDF rule '"
+_ASKS = "I: oscap: Querying systemdunit"
+_ANSWERED, _LATE = "systemd answered", "systemd late"
+_SEEN = ("pass", "fail", "fixed")
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,83 @@ def read(path: Path) -> Scan:
             for rule, (result, severity, messages) in reader.found.items()
         },
     )
+
+
+def doubted(scan: Scan, asked: Iterable[str]) -> Scan:
+    """The scan without the results of rules that asked systemd while it answered nobody.
+
+    OpenSCAP waits 25 s for an answer of systemd, and then takes a unit for one that does not exist:
+    a rule that wants it fails, and one that does not want it passes. Neither was seen.
+
+    Args:
+        scan: what OpenSCAP wrote.
+        asked: its log, with a line between for each time that somebody else asked systemd; of the
+            log, the lines about rules and about what is asked of systemd.
+    """
+    reader = _Asked()
+    for line in asked:
+        reader.take(line)
+    reader.answered()
+    if not reader.doubtful:
+        return scan
+    doubtful = reader.rules()
+    # What the log does not name may have asked as well.
+    doubtful |= {name for name, r in scan.rules.items() if r.result in _SEEN} - set(reader.uses)
+    rules = {name: _unseen(r) if name in doubtful else r for name, r in scan.rules.items()}
+    return replace(scan, rules=rules)
+
+
+class _Asked:
+    """Reads which rules and definitions asked systemd while it was late.
+
+    A definition is evaluated once; a rule that uses its result later has nothing better.
+    """
+
+    def __init__(self) -> None:
+        self.uses: dict[str, set[str]] = {}
+        self.doubtful: set[str] = set()
+        self._rule = ""
+        self._open: list[str] = []
+        self._since: set[str] = set()
+        self._late = False
+
+    def take(self, line: str) -> None:
+        """Take one line."""
+        if line == _LATE:
+            self._late = True
+        elif line == _ANSWERED:
+            self.answered()
+        elif line.startswith(_JUDGES):
+            self._rule, self._open = short(_quoted(line)), []
+            self.uses.setdefault(self._rule, set())
+        elif line.startswith(_BEGINS):
+            self._open.append(_quoted(line))
+            self.uses.setdefault(self._rule, set()).add(_quoted(line))
+        elif line.startswith(_ENDS) and _quoted(line) in self._open:
+            del self._open[self._open.index(_quoted(line)) :]
+        elif line.startswith(_ASKS):
+            self._since |= {self._rule, *self._open}
+
+    def answered(self) -> None:
+        """Systemd answered; what was asked of it since it did so before was answered, or late."""
+        if self._late:
+            self.doubtful |= self._since
+        self._since, self._late = set(), False
+
+    def rules(self) -> set[str]:
+        """The rules whose results rest on what systemd did not say."""
+        return {rule for rule, used in self.uses.items() if {rule, *used} & self.doubtful}
+
+
+def _quoted(line: str) -> str:
+    return line.partition("'")[2].partition("'")[0]
+
+
+def _unseen(found: RuleResult) -> RuleResult:
+    if found.result not in _SEEN:
+        return found
+    why = f"systemd did not answer while it was judged; OpenSCAP said {found.result}"
+    return replace(found, result="unknown", messages=(*found.messages, why))
 
 
 class _Reader:

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -169,6 +170,7 @@ class Ssh:
             "status.json": b'{"status": 2}',
             "results.xml": results_for(ORDER.profile),
             "report.html": b"<html>",
+            "asked.log": b"systemd answered\n",
             "oscap.log": b"",
             "arf.xml": b"<arf/>",
         }
@@ -278,6 +280,105 @@ def test_what_openscap_is_told_to_write(tmp_path, monkeypatch, writes):
     assert ("--report" in asked) is ("--results-arf" in asked) is (writes == "all")
 
 
+RULE = "xccdf_org.ssgproject.content_rule_"
+ASKS = "I: oscap: Querying systemdunitproperty object 'oval:ssg-x:obj:1', flags: 0."
+
+
+@pytest.mark.parametrize("systemd", ["answered", "late"])
+def test_what_asks_systemd_is_written_down_with_whether_it_answers(tmp_path, monkeypatch, systemd):
+    rule = f"I: oscap: Evaluating XCCDF rule '{RULE}a'."
+    lines = [rule, "I: oscap: Opening file '/etc/a'.", ASKS, "W: oscap: something is odd"]
+    words = "\\n".join(lines).replace("'", "'\\''")
+    programs = {
+        "oscap": f"printf '{words}\\n' >log; sleep 0.1",
+        "busctl": f"sleep 0.2; [ {systemd} = answered ]",
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program = Path(openscap.__file__).with_name("oscap.sh")
+    argv = ["sh", program, "content.xml", "profile", "60", "0", "all"]
+    packed = subprocess.run(argv, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        told = {m.name: archive.extractfile(m).read().decode() for m in archive}
+    asked = told["asked.log"].splitlines()
+    assert [line for line in asked if not line.startswith("systemd")] == [rule, *lines[2:]]
+    assert asked[-1] == f"systemd {systemd}"
+    assert told["oscap.log"] == lines[3] + "\n"
+
+
+class TestSystemdThatIsLate:
+    """OpenSCAP takes a unit that systemd says nothing of in time for one that does not exist."""
+
+    LOG = (
+        f"I: oscap: Evaluating XCCDF rule '{RULE}early'.",
+        "I: oscap: Evaluating definition 'oval:ssg-early:def:1': x.",
+        ASKS,
+        "I: oscap: Definition 'oval:ssg-early:def:1' evaluated as true.",
+        "systemd answered",
+        f"I: oscap: Evaluating XCCDF rule '{RULE}enabled'.",
+        "I: oscap: Evaluating definition 'oval:ssg-os:def:1': x.",
+        "I: oscap: Definition 'oval:ssg-os:def:1' evaluated as true.",
+        "I: oscap: Evaluating definition 'oval:ssg-enabled:def:1': x.",
+        ASKS,
+        "systemd late",
+        "I: oscap: Definition 'oval:ssg-enabled:def:1' evaluated as false.",
+        f"I: oscap: Evaluating XCCDF rule '{RULE}disabled'.",
+        "I: oscap: Evaluating definition 'oval:ssg-os:def:1': x.",
+        "I: oscap: Definition 'oval:ssg-os:def:1' evaluated as true.",
+        ASKS.replace("property", "dependency"),
+        f"I: oscap: Evaluating XCCDF rule '{RULE}file'.",
+        "I: oscap: Evaluating definition 'oval:ssg-os:def:1': x.",
+        "I: oscap: Definition 'oval:ssg-os:def:1' evaluated as true.",
+        "systemd answered",
+        f"I: oscap: Evaluating XCCDF rule '{RULE}uses'.",
+        "I: oscap: Evaluating definition 'oval:ssg-enabled:def:1': x.",
+        f"I: oscap: Evaluating XCCDF rule '{RULE}apart'.",
+        ASKS,
+    )
+    RESULTS: ClassVar[dict[str, str]] = {
+        "early": "pass", "enabled": "fail", "disabled": "pass", "file": "fail", "uses": "fail",
+        "apart": "notapplicable",
+    }  # fmt: skip
+
+    def doubted(self, lines, results=None):
+        given = results or self.RESULTS
+        rules = {name: scap_results.RuleResult(name, result) for name, result in given.items()}
+        scan = scap_results.Scan("b", "1", "p", "", "", "", rules=rules)
+        found = scap_results.doubted(scan, lines)
+        return {n: r.result for n, r in found.rules.items() if r.result != given[n]}, found
+
+    def test_neither_a_fail_nor_a_pass_is_taken_from_it(self):
+        changed, found = self.doubted(self.LOG)
+        assert changed == dict.fromkeys(["enabled", "disabled", "uses"], "unknown")
+        (why,) = found.rules["disabled"].messages
+        assert why == "systemd did not answer while it was judged; OpenSCAP said pass"
+
+    def test_where_it_answers_all_stands(self):
+        lines = ["systemd answered" if line == "systemd late" else line for line in self.LOG]
+        assert self.doubted(lines)[0] == {}
+
+    def test_what_is_asked_at_the_end_is_doubted_too(self):
+        lines = [*self.LOG[:5], *self.LOG[-2:], "systemd late"]
+        results = {"early": "pass", "apart": "pass"}
+        assert self.doubted(lines, results)[0] == {"apart": "unknown"}
+
+    def test_nobody_that_asked_is_hit(self):
+        assert self.doubted(["systemd late", "systemd answered", *self.LOG[:5]])[0] == {}
+
+    def test_a_log_that_names_no_rule_clears_none(self):
+        lines = [line for line in self.LOG if "XCCDF rule" not in line]
+        assert set(self.doubted(lines)[0]) == {"early", "enabled", "disabled", "file", "uses"}
+
+    def test_the_verdict_is_unknown_and_says_why(self, ssh, rack, tmp_path):
+        rule = "service_crond_enabled"
+        lines = [f"I: oscap: Evaluating XCCDF rule '{RULE}{rule}'.", ASKS, "systemd late"]
+        ssh.members["asked.log"] = "\n".join(lines).encode()
+        scan = ssh.scan(rack, tmp_path, ORDER).scan
+        assert scan.rules[rule].result == "unknown"
+
+
 def test_a_node_that_nothing_is_asked_of_is_not_scanned(ssh, rack, tmp_path):
     found = ssh.scan(rack, tmp_path, None)
     assert (found.scan, found.problem) == (None, "")
@@ -301,6 +402,7 @@ def test_a_node_that_nothing_is_asked_of_is_not_scanned(ssh, rack, tmp_path):
         ({"results.xml": RECORDED.read_bytes()}, "is of the profile 'cis_server_l1', and not"),
         ({"status.json": None}, "says nothing of how OpenSCAP ended"),
         ({"results.xml": None}, "OpenSCAP ended 2"),
+        ({"asked.log": None}, "does not say which rules asked systemd"),
         ({"results.xml": b"<!DOCTYPE a><a/>"}, "document type"),
         ({"results.xml": b"<arf/>"}, "0 results of scans"),
         ({"../../elsewhere": b"x"}, "which it should not"),
