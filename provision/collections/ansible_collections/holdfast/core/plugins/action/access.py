@@ -22,6 +22,7 @@ LEAST, MOST = 10, 86400
 
 TRIES = 3
 PAUSE = 2.0
+LATE = "the undo had begun already; give access_deadline_s more time where the node was just slow"
 SHARED = ("controlmaster", "controlpath", "controlpersist")
 ALONE = "-o ControlMaster=no -o ControlPath=none"
 
@@ -164,7 +165,7 @@ class ActionModule(ActionBase):
                     continue
             if kept.get("kept"):
                 return None
-            problem = str(kept.get("msg") or "the undo had begun already")[:300]
+            problem = str(kept.get("msg") or LATE)[:300]
             if not kept.get("unreachable") and not kept.get("failed"):
                 break
         return problem
