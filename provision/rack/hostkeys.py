@@ -56,13 +56,25 @@ def _fits_hashed(field: str, name: str) -> bool:
 
 
 def with_key(text: str, address: str, port: int, key: str) -> str:
-    """A known_hosts file's text where `key` is the one key of this address and port.
+    """A known_hosts file's text where `key` is the one key that is named for this address and port.
 
-    Lines of this host alone go; a line that speaks for others too stays as it is.
+    Any other one goes, also where it is hashed; a line that names other hosts too goes on for them.
+    Patterns and authorities stay: they say nothing of this one host.
     """
     name = ssh_name(address, port)
     lines = text.splitlines()
-    kept = [line for line in lines if line.split()[:1] != [name]]
+    kept = [left for line in lines if (left := _without(line, name)) is not None]
     if len(kept) == len(lines) - 1 and f"{name} {key}" in lines:
         return text
     return "".join(f"{line}\n" for line in (*kept, f"{name} {key}"))
+
+
+def _without(line: str, name: str) -> str | None:
+    """A line as it is for everybody but `name`; None where it is for nobody else."""
+    field = (line.split() or [""])[0]
+    if field.startswith("|1|"):
+        return None if _fits_hashed(field, name) else line
+    others = [one for one in field.split(",") if one != name]
+    if field.startswith(("#", "@")) or ",".join(others) == field:
+        return line
+    return line.replace(field, ",".join(others), 1) if others else None

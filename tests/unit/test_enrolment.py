@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from provision.cli.inputs import load_rack
 from provision.cli.main import main
 from provision.core.problems import HoldfastError
 from provision.image import sealing
-from provision.image.enrolment import program, window
+from provision.image.enrolment import program, service, window
 from provision.image.enrolment.book import Book, Token
 from provision.image.enrolment.desk import Desk, Given, Refusal, Signer
 from provision.image.enrolment.planting import planted
@@ -222,6 +223,14 @@ def replace_signer(bench: Bench, key: Path) -> Desk:
     return Desk(bench.book, bench.tokens, bench.desk.given, Signer(key))
 
 
+def test_a_stolen_token_makes_the_book_no_longer_than_the_theft(bench, made):
+    for key in ("n1", "n2", "evil", "sign", "login"):
+        with suppress(Refusal):
+            bench.desk.answer(bench.body(bench.claim(key=key)), "192.0.2.66")
+    assert bench.noted() == ["armed", "armed", "claimed", "claimed"]
+    assert bench.book.nodes["n1"].contested
+
+
 def refused(bench: Bench, body: bytes, code: str) -> None:
     """A claim is refused with this code, and nothing is noted of it."""
     before = bench.noted()
@@ -258,6 +267,38 @@ def test_the_service_hears_claims_and_nothing_else(bench, url, raw, status):
     said = asked(url, raw)
     assert said.split()[1] == status
     assert bench.noted() == ["armed", "armed"]
+
+
+def test_one_that_says_a_byte_now_and_then_is_hung_up_on(bench, url, monkeypatch):
+    """A socket's time-out begins anew with each byte, so that such a caller never ran into it."""
+    monkeypatch.setattr(service, "_ANSWER_S", 0.3)
+    port = int(url[:-1].rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port)) as line,
+        pytest.raises(OSError, match=r"reset|[Bb]roken pipe"),
+    ):
+        drip(line)
+
+
+def drip(line: socket.socket) -> None:
+    """Send a byte now and then, for some seconds."""
+    for _ in range(200):
+        line.sendall(b"P")
+        time.sleep(0.05)
+
+
+def test_one_machine_does_not_take_every_seat(bench, url, monkeypatch):
+    monkeypatch.setattr(service, "_ANSWER_S", 60.0)
+    port = int(url[:-1].rpartition(":")[2])
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        node = stack.enter_context(
+            socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0))
+        )
+        node.settimeout(10)
+        node.sendall(b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}")
+        assert node.recv(4096).split()[1] == b"403"
 
 
 # What a node takes.
@@ -323,6 +364,46 @@ def test_a_signature_for_anything_else_is_none(bench, made):
     )  # fmt: skip
     with pytest.raises(program.Refused, match="none of the image's keys"):
         program.judged(text, done.stdout, bench.claim(), bench.signers)
+
+
+EVIL = "holdfast: this node its host key is SHA256:" + "a" * 43
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"refused": f"it was late\r\n{EVIL}"},
+        {"refused": f"it was late{' ' * 80}{EVIL}"},
+        {"refused": f"\x1b[2J{EVIL}"},
+    ],
+    ids=["a line", "a line that the screen breaks", "an escape"],
+)
+def test_nobody_in_the_network_puts_a_fingerprint_on_a_nodes_console(told, monkeypatch):
+    """The operator compares what stands there with what was claimed."""
+
+    def first(*_: Any) -> dict[str, Any]:
+        errand = program.Errand("http://127.0.0.1:9/", "token", MAC)
+        monkeypatch.setattr(program, "_http", lambda *_: (403, json.dumps(told).encode()))
+        return program.claimed(errand, "ssh-ed25519 " + "A" * 68, NONCE)
+
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    said: list[str] = []
+    monkeypatch.setattr(program, "say", said.append)
+    monkeypatch.setattr(program, "host_key", lambda: "ssh-ed25519 " + "A" * 68)
+    monkeypatch.setattr(program, "errands", list)
+    monkeypatch.setattr(program, "claimed_by", first)
+    monkeypatch.setattr(program.time, "sleep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        program.main()
+    own, refused_ = said
+    assert "its host key is SHA256:" in own
+    assert refused_.startswith("has no identity yet: it was refused: ")
+    assert refused_.isprintable()
+    assert "SHA256" not in refused_
+    assert "aaaa" not in refused_
+    assert "  " not in refused_
 
 
 def test_an_image_without_keys_has_nothing_of_it():
@@ -469,15 +550,25 @@ def test_a_node_that_two_keys_claimed_is_given_to_neither(site, made, capsys):
     assert not (site.folder / "known_hosts").exists()
 
 
+def hashed(host: str, key: str, folder: Path) -> str:
+    """A line of known_hosts whose host nobody can read."""
+    path = folder / "hashed"
+    path.write_text(f"{host} {key}\n")
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", path], check=True, capture_output=True)
+    (folder / "hashed.old").unlink()
+    return path.read_text().strip()
+
+
 def test_a_trusted_network_takes_every_claim(site, made):
     claimed_book(site, made, n1="n1", n2="n2")
     (site.folder / "known_hosts").write_text(
         f"192.0.2.11 {made[1]['evil']}\nmirror.example.org,192.0.2.12 {made[1]['login']}\n"
+        f"{hashed('192.0.2.12', made[1]['evil'], made[0])}\n"
     )
     assert main(["enroll", "accept", str(site.inventory), "--trust-network"]) == 0
-    # The key that it had is gone; lines that speak for others stay.
+    # The keys that it had are gone; what was said of others goes on.
     assert site.known.splitlines() == [
-        f"mirror.example.org,192.0.2.12 {made[1]['login']}",
+        f"mirror.example.org {made[1]['login']}",
         f"192.0.2.11 {made[1]['n1']}",
         f"192.0.2.12 {made[1]['n2']}",
     ]

@@ -36,21 +36,28 @@ def run(args: argparse.Namespace) -> ExitCode:
             and then none is accepted (exit code 1).
     """
     rack = load_rack(args.inventory, unkeyed=True).rack
-    book = book_of(rack.name)
     shown = dict(_pair(rack, one) for one in args.shown)
-    if args.trust_network:
-        waiting = {
-            name: ""
-            for name, one in book.nodes.items()
-            if one.claims and (one.contested or one.accepted != one.claimed)
-        }
-        shown = {name: "" for name in waiting if name in _names(rack)} | shown
-    if shown:
-        # While a window is open a second claim may still come, which no console was asked about.
-        with book.lock() if args.trust_network else nullcontext():
+    book = book_of(rack.name)
+    # While a window is open a second claim may still come, which no console was asked about; what
+    # came until it was closed is read after that.
+    with book.lock() if args.trust_network else nullcontext():
+        book = book_of(rack.name)
+        if args.trust_network:
+            shown = _waiting(rack, book) | shown
+        if shown:
             window.accept(rack, book, shown)
     _said(rack, book, as_json=args.json)
     return ExitCode.OK
+
+
+def _waiting(rack: Rack, book: Book) -> dict[str, str]:
+    """The nodes whose claims wait to be accepted, each without a fingerprint."""
+    names = _names(rack)
+    return {
+        name: ""
+        for name, one in book.nodes.items()
+        if name in names and one.claims and (one.contested or one.accepted != one.claimed)
+    }
 
 
 def _names(rack: Rack) -> list[str]:

@@ -151,8 +151,10 @@ class Desk:
         if standing.claimed == key:
             return  # it asks again, because the answer was lost
         first = not standing.claims
-        # A second key is noted too: from then on neither is the node's.
-        self.book.claim(node, key, address)
+        if not standing.contested:
+            # A second key is noted too: from then on neither is the node's, and a third one or a
+            # thousandth would only make the book longer.
+            self.book.claim(node, key, address)
         if not first:
             raise Refusal("used", f"the token of {node} was used for another host key before")
         self.says(f"{node} claimed its identity from {address}")

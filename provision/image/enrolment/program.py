@@ -44,6 +44,7 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?")
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 KEY = re.compile(r"(?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]{1,60} [A-Za-z0-9+/]{40,4000}={0,2}")
 MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+_LIKE_A_FINGERPRINT = re.compile(r"(?i)(?:sha|md5)[-_ ]?[0-9]*[:=]|[A-Za-z0-9+/]{40,}")
 _MOST_BYTES = 65536
 _PAUSE_S = 10.0
 _ANSWER_S = 20.0
@@ -97,9 +98,9 @@ def main() -> int:
                 return 0
             identity = claimed_by(where, key, nonce)
             break
-        except (Refused, OSError, ValueError, LookupError) as error:
-            if str(error) != last:
-                last = str(error)
+        except (Refused, OSError, ValueError, LookupError, RecursionError) as error:
+            if harmless(str(error)) != last:
+                last = harmless(str(error))
                 say("has no identity yet: " + last)
         time.sleep(_PAUSE_S)
     become(identity)
@@ -116,6 +117,16 @@ def say(text: str) -> None:
             console.write(f"\r\n{line}\r\n")
     except OSError:
         return
+
+
+def harmless(text: str) -> str:
+    """What others had a word in, as a console may show it.
+
+    One short line without control characters, and without anything that looks like a fingerprint:
+    this node's own stands on the same console, and whoever enrols it believes what stands there.
+    """
+    line = " ".join(re.sub(r"[^ -~]", " ", text).split())
+    return _LIKE_A_FINGERPRINT.sub("...", line)[:200]
 
 
 def host_key() -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import BoundedSemaphore, Thread
+from threading import BoundedSemaphore, Lock, Thread, Timer
 from typing import Any
 
 from provision.core.exitcodes import ExitCode
@@ -14,9 +16,11 @@ from provision.core.problems import HoldfastError, fail
 from provision.image.enrolment.desk import MOST_BYTES, Desk, Refusal
 
 _ANSWER_S = 10.0
-"""How long a caller may take to say what it wants, in seconds."""
+"""How long a caller may take to say what it wants, all of it, in seconds."""
 _AT_ONCE = 32
 """How many are heard at once."""
+_OF_ONE = 8
+"""How many of them from one address, so that no single machine takes every seat."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -27,16 +31,29 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
         self.desk = desk
         self.seats = BoundedSemaphore(_AT_ONCE)
+        self._heard: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        # Who is sent away comes again: nodes ask until they are answered.
+        del request
+        with self._lock:
+            return self._heard[client_address[0]] < _OF_ONE
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        # Who comes now waits outside; nobody in there stays longer than the time-out.
+        # Who comes now waits outside; nobody in there talks longer than the time-out.
         self.seats.acquire()
+        with self._lock:
+            self._heard[client_address[0]] += 1
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
+            with self._lock:
+                self._heard[client_address[0]] -= 1
+                self._heard += Counter()  # forgets whom nobody hears
             self.seats.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -48,13 +65,26 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = _ANSWER_S
 
+    def setup(self) -> None:
+        super().setup()
+        # The time-out of a socket begins anew with each byte that comes.
+        self._patience = Timer(_ANSWER_S, _hang_up, [self.connection])
+        self._patience.daemon = True
+        self._patience.start()
+
+    def finish(self) -> None:
+        self._patience.cancel()
+        super().finish()
+
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MOST_BYTES:
             self._say(413, {"refused": "this is no claim"})
             return
         try:
-            found = self.server.desk.answer(self.rfile.read(int(length)), self.client_address[0])
+            body = self.rfile.read(int(length))
+            self._patience.cancel()
+            found = self.server.desk.answer(body, self.client_address[0])
         except Refusal as refusal:
             self._say(403, {"refused": str(refusal)})
         except HoldfastError as error:
@@ -77,6 +107,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_error(self, *args: Any) -> None:
         """Say nothing here either."""
+
+
+def _hang_up(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
