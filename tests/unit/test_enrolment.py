@@ -604,7 +604,9 @@ def test_what_a_node_lacks_is_said_before_a_window_opens(site, capsys):
     assert not (site.folder / "nodes").exists()
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:0", "127.0.0.1:x", ":80"])
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1", "127.0.0.1:0", "127.0.0.1:x", ":80", "0.0.0.0:80", "[::]:80"]
+)
 def test_an_address_to_listen_at_has_a_port(site, listen, capsys):
     words = ["enroll", "open", str(site.inventory), "--listen", listen, "--tokens",
              str(site.folder / "nodes"), "--sign", str(site.keys / "sign")]  # fmt: skip

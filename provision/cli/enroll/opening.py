@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import time
 from pathlib import Path
 from threading import Lock
@@ -82,7 +83,19 @@ def _address(given: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise fail("bad-address", f"{given!r} is no address with a port", where="--listen",
                    hint="as in --listen 192.0.2.1:8017", exit_code=ExitCode.USAGE)  # fmt: skip
-    return host.strip("[]"), int(port)
+    host = host.strip("[]")
+    if _is_any(host):
+        raise fail("bad-address", f"{host} is no address that a node could reach", where="--listen",
+                   hint="the address of this machine in the network of the nodes",
+                   exit_code=ExitCode.USAGE)  # fmt: skip
+    return host, int(port)
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 class _Says:
