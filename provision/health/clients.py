@@ -87,12 +87,24 @@ def listed_in(text: str) -> dict[int, str]:
 
 
 def unit_of(proc: Path, pid: int) -> str:
-    """The system service that a process belongs to; empty for none."""
-    for line in _read(proc / str(pid) / "cgroup").splitlines():
-        match = re.search(r"(?:^|/)system\.slice/([^/]+\.service)(?:/|$)", line.split(":", 2)[-1])
-        if match and "/user.slice/" not in line:
+    """The system service that a process belongs to; empty for none.
+
+    It counts only as this system's own first process sees it: a container may run services of the
+    same names, below a group of its own.
+    """
+    above = _groups(proc / "1")
+    for controllers, group in _groups(proc / str(pid)).items():
+        base = re.sub(r"(^|/)init\.scope$", "", above.get(controllers, "")).rstrip("/")
+        match = re.match(re.escape(base) + r"/system\.slice/([^/]+\.service)(?:/|$)", group)
+        if match:
             return match.group(1)
     return ""
+
+
+def _groups(process: Path) -> dict[str, str]:
+    """The control groups of a process by their controllers; "" is the unified hierarchy's."""
+    rows = (line.split(":", 2) for line in _read(process / "cgroup").splitlines())
+    return {row[1]: row[2] for row in rows if len(row) == 3}
 
 
 def _read(path: Path) -> str:

@@ -51,7 +51,7 @@ def alone(root: Path) -> Iterator[None]:
 def seen(
     look: Look, wanted: Sequence[Probe], limits: Limits, slurm: Callable[[], str] | None
 ) -> Sight:
-    """What the programs say, one after the other.
+    """What the programs say, one after the other; nothing counts where somebody used a GPU then.
 
     Args:
         look: lets probes look.
@@ -68,19 +68,32 @@ def seen(
     told = [limits.value(NUMBER, model.id if model else "") for model in models]
     # The least of several models: a node of two is judged by the slower one.
     numbers = {"count": float(len(models)), "memory": min(told, default=limits.value(NUMBER))}
-    return look(wanted, numbers, 1)
+    found = look(wanted, numbers, 1)
+    why = _used(look((load.CLIENTS,), {}, 1))
+    if why:
+        # What it did to the numbers, in whichever direction, nobody can tell.
+        reason = f"{why}, and were not when the programs began"
+        found.missing |= dict.fromkeys(found.values, ("error", reason))
+        found.values.clear()
+    return found
 
 
 def _require_idle(before: Sight, slurm: Callable[[], str] | None) -> None:
-    try:
-        users = before.part("clients.list")
-    except Unseen as error:
-        raise NotIdle(f"nobody can tell whether the GPUs are in use: {error}") from error
-    if users:
-        raise NotIdle(f"the GPUs are in use: {listed(users, 4)}; drain the node first")
+    used = _used(before)
+    if used:
+        raise NotIdle(f"{used}; drain the node first")
     why = slurm() if slurm else ""
     if why:
         raise NotIdle(why)
+
+
+def _used(sight: Sight) -> str:
+    """Who uses the GPUs, in words; nothing where nobody does."""
+    try:
+        users = sight.part("clients.list")
+    except Unseen as error:
+        return f"nobody can tell whether the GPUs are in use: {error}"
+    return f"the GPUs are in use: {listed(users, 4)}" if users else ""
 
 
 def by_slurm() -> str:

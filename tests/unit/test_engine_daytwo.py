@@ -431,6 +431,8 @@ class TestClients:
         process(10, "llama", "/dev/nvidia3", "/system.slice/holdfast-inference.service/payload")
         process(11, "fake", "/dev/nvidia3", "/user.slice/x/system.slice/nvidia-dcgm.service")
         process(12, "xorg", "/dev/nvidiactl")
+        box = "/machine.slice/libpod-1.scope/container"
+        process(14, "boxed", "/dev/nvidia3", f"{box}/system.slice/nvidia-dcgm.service")
         (tmp_path / "proc/self").mkdir()
         return tmp_path / "proc"
 
@@ -438,30 +440,38 @@ class TestClients:
         clients.main(proc)
         return [(c["pid"], c["name"]) for c in json.loads(capsys.readouterr().out)["clients"]]
 
+    def test_a_node_that_lies_in_a_control_group_itself_knows_its_services(self, proc):
+        """A rehearsed node may be one of several systems below the same groups."""
+        box = "/machine.slice/libpod-1.scope/container"
+        (proc / "1").mkdir()
+        (proc / "1/cgroup").write_text(f"0::{box}/init.scope\n")
+        assert clients.unit_of(proc, 14) == "nvidia-dcgm.service"
+        assert clients.unit_of(proc, 8) == ""
+
     def test_who_holds_a_gpu_is_found_at_its_device_file(self, proc, capsys, monkeypatch):
         monkeypatch.setattr(clients, "listed", dict)
-        assert self.found(proc, capsys) == [(7, "python"), (11, "fake")]
+        assert self.found(proc, capsys) == [(7, "python"), (11, "fake"), (14, "boxed")]
 
     def test_who_is_only_listed_counts_as_well(self, proc, capsys, monkeypatch, tmp_path):
         smi = tmp_path / "nvidia-smi"
         smi.write_text("#!/bin/sh\necho '7, /usr/bin/python3'\necho '4711, train'\necho '8, x'\n")
         smi.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        assert self.found(proc, capsys) == [(7, "python"), (11, "fake"), (4711, "train")]
+        assert self.found(proc, capsys)[-2:] == [(14, "boxed"), (4711, "train")]
 
     def test_a_driver_that_answers_nothing_hides_nobody(self, proc, capsys, monkeypatch, tmp_path):
         smi = tmp_path / "nvidia-smi"
         smi.write_text("#!/bin/sh\necho 'Driver/library version mismatch'; exit 18\n")
         smi.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        assert self.found(proc, capsys) == [(7, "python"), (11, "fake")]
+        assert self.found(proc, capsys) == [(7, "python"), (11, "fake"), (14, "boxed")]
 
     def test_it_runs_from_standard_input_as_the_engine_calls_it(self, proc):
         with open(clients.__file__, "rb") as source:
             ran = subprocess.run(
                 [sys.executable, "-I", "-", proc], stdin=source, capture_output=True, check=True
             )
-        assert [c["pid"] for c in json.loads(ran.stdout)["clients"]] == [7, 11]
+        assert [c["pid"] for c in json.loads(ran.stdout)["clients"]] == [7, 11, 14]
 
     def test_a_process_that_cannot_be_seen_is_no_answer(self, proc):
         (proc / "13").mkdir()

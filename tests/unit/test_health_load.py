@@ -147,6 +147,20 @@ def test_a_process_on_a_gpu_refuses(node):
         holder.unlink()
 
 
+def test_nothing_counts_when_somebody_used_a_gpu_meanwhile(node):
+    """A job that starts while the programs work makes a healthy GPU slow, unseen before."""
+    began = node.root / "began"
+    node.commands["nvidia-smi"] = f"!test -e {began} && echo '4711, train'; true"
+    node.files["@commands/nvbandwidth"] = node.files["@commands/nvbandwidth"].replace(
+        "import json\n", f"import json\nopen({str(began)!r}, 'w')\n", 1
+    )
+    result = under(node)
+    assert found(result) == dict.fromkeys(CHECKS, UNKNOWN)
+    assert "the GPUs are in use: train (4711)" in one(result, "load.compute").seen
+    assert result.to_json()["under_load"] is False
+    began.unlink()
+
+
 def test_a_process_that_nvidia_smi_lists_refuses(node):
     node.commands["nvidia-smi"] = "4711, /usr/bin/python3\n"
     with pytest.raises(NotIdle, match=r"python3 \(4711\)"):
@@ -289,8 +303,10 @@ def test_what_all_reduce_perf_says_is_read():
         (f"{HEAD}\n{ROW} 7\n{END}", "other columns"),
         (f"{HEAD.replace('busbw', 'speed')}\n{ROW}\n{END}", "other columns"),
         (f"{HEAD}\n{ROW[:-1]}N/A\n{END}", "did not compare"),
+        (f"{HEAD}\n{ROW.replace('240 420', 'inf inf')}\n{END}", "says 'inf' for a bandwidth"),
+        (f"{HEAD}\n{ROW.replace('240 420', 'nan nan')}\n{END}", "says 'nan' for a bandwidth"),
     ],
 )
 def test_what_all_reduce_perf_says_is_refused(said, says):
-    with pytest.raises(Failed, match=says):
+    with pytest.raises((Failed, ValueError), match=says):
         load_said.reduced(said)

@@ -88,16 +88,18 @@ def bandwidths(text: str, wanted: str) -> list[list[float | None]]:
         if test["status"] != "Passed":
             kind = "not_supported" if test["status"] == "Waived" else "error"
             raise Failed(kind, f"nvbandwidth says of {wanted}: {_line(str(test['status']))}")
-        return [[_number(cell) for cell in row] for row in test["bandwidth_matrix"]]
+        return [
+            [None if cell == "N/A" else _number(cell, "nvbandwidth") for cell in row]
+            for row in test["bandwidth_matrix"]
+        ]
     raise Failed("error", f"nvbandwidth says nothing of {wanted}")
 
 
-def _number(cell: object) -> float | None:
-    if cell == "N/A":
-        return None
+def _number(cell: object, program: str) -> float:
     value = float(str(cell))
     if not math.isfinite(value) or value < 0:
-        raise ValueError(f"nvbandwidth says {cell!r} for a bandwidth")
+        # What took no time was not measured, and infinity is more than any number asks for.
+        raise ValueError(f"{program} says {cell!r} for a bandwidth")
     return value
 
 
@@ -121,7 +123,7 @@ def reduced(text: str) -> dict[str, float]:
     if not rows or any(len(row) != len(head) for row in rows):
         raise Failed("error", f"a row of all_reduce_perf has other columns: {_last(lines)}")
     first = range(5, len(head), len(_COLUMNS))
-    bus = [float(row[at + 2]) for row in rows for at in first]
+    bus = [_number(row[at + 2], "all_reduce_perf") for row in rows for at in first]
     wrong = [_wrong(row[at + 3]) for row in rows for at in first]
     out = re.search(r"(?m)^# Out of bounds values : (\d+)", text)
     ranks = sum(1 for line in lines if re.match(r"#\s+Rank\s+\d+\s", line))
