@@ -14,7 +14,7 @@ WHOLE = re.compile(r"manual-[A-Za-z0-9-]+|\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 def configure(actions: Any) -> None:
     """Add the action to those of `holdfast profile`."""
-    from provision.cli.running import add_common
+    from provision.cli.running import add_break_lock, add_common
 
     parser: argparse.ArgumentParser = actions.add_parser(
         "restore",
@@ -29,11 +29,7 @@ def configure(actions: Any) -> None:
     parser.add_argument(
         "--force", action="store_true", help="also put back what somebody changed since"
     )
-    parser.add_argument(
-        "--break-lock",
-        metavar="RUN",
-        help="replace the node locks of this run, which is known to be dead",
-    )
+    add_break_lock(parser)
 
 
 def run(args: argparse.Namespace) -> ExitCode:

@@ -57,6 +57,25 @@ def add_scan(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_break_lock(parser: argparse.ArgumentParser) -> None:
+    """The argument of verbs that hold nodes: whose lock they may replace."""
+    parser.add_argument(
+        "--break-lock",
+        metavar="RUN",
+        help="replace the node locks of this run, which is known to be dead",
+    )
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """The argument of verbs that end with a verdict: where else it is written."""
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write verdict.json, junit.xml and report.html there as well as in the run's folder",
+    )
+
+
 def require_places(*, events: Path | None = None, report: Path | None = None) -> None:
     """Make sure that a run can write what it is to write, before a node is contacted.
 

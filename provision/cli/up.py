@@ -11,7 +11,9 @@ from provision.cli.inputs import Inputs, load_rack, require_secrets
 from provision.cli.live import Watch, watching
 from provision.cli.output import coloured, print_document, print_problems, screen
 from provision.cli.running import (
+    add_break_lock,
     add_common,
+    add_report,
     add_scan,
     document,
     require_places,
@@ -41,18 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="continue this run (`last` for the latest) and skip what it finished",
     )
-    parser.add_argument(
-        "--break-lock",
-        metavar="RUN",
-        help="replace the node locks of this run, which is known to be dead",
-    )
+    add_break_lock(parser)
     add_scan(parser)
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="DIR",
-        help="write verdict.json, junit.xml and report.html there as well as in the run's folder",
-    )
+    add_report(parser)
 
 
 def run(args: argparse.Namespace) -> ExitCode:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import secrets
 import time
-from pathlib import Path
 
 from provision.checks.report import judge, write_reports
 from provision.cli.inputs import load_rack, require_secrets
 from provision.cli.output import print_document, screen
-from provision.cli.running import add_common, add_scan, require_places
+from provision.cli.running import add_common, add_report, add_scan, require_places
 from provision.core.events import EventSink, FileSink, NullSink
 from provision.core.exitcodes import ExitCode
 from provision.engine.judging import judging
@@ -22,12 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_common(parser)
     add_scan(parser)
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="DIR",
-        help="write verdict.json, junit.xml and report.html there as well as in the run's folder",
-    )
+    add_report(parser)
 
 
 def run(args: argparse.Namespace) -> ExitCode:

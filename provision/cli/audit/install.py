@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from provision.cli.audit.pulling import audited
 from provision.cli.inputs import Inputs, load_rack
 from provision.cli.live import watching
-from provision.cli.running import add_common, require_places, terminating
+from provision.cli.running import (
+    add_break_lock,
+    add_common,
+    add_report,
+    require_places,
+    terminating,
+)
 from provision.cli.up import show_plan, tell_end
 from provision.core.events import EventSink
 from provision.core.exitcodes import ExitCode
-from provision.core.problems import fail
 from provision.engine.session import Request, Session, typed_command
 from provision.engine.up import Judge, up
 from provision.rack.model import Rack
@@ -24,17 +30,8 @@ PHASES = ("health_audit",)
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the action's arguments."""
     add_common(parser)
-    parser.add_argument(
-        "--break-lock",
-        metavar="RUN",
-        help="replace the node locks of this run, which is known to be dead",
-    )
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="DIR",
-        help="write verdict.json, junit.xml and report.html there as well as in the run's folder",
-    )
+    add_break_lock(parser)
+    add_report(parser)
 
 
 def run(args: argparse.Namespace) -> ExitCode:
@@ -46,16 +43,9 @@ def run(args: argparse.Namespace) -> ExitCode:
     """
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
-    chosen = tuple(node for node in rack.nodes if node.audited)
-    if not chosen:
-        raise fail(
-            "nobody-audited",
-            "none of these nodes has the audit",
-            where=str(args.inventory),
-            hint="write holdfast_audit: {enabled: true}; nodes with GPUs have it without that",
-            exit_code=ExitCode.USAGE,
-        )
-    rack = rack.model_copy(update={"nodes": chosen})
+    rack = rack.model_copy(
+        update={"nodes": audited(rack, "nodes with GPUs have it without that")}
+    )  # fmt: skip
     require_places(events=args.events, report=args.report)
     request = Request(
         rack,

@@ -71,6 +71,24 @@ def require_shown(args: argparse.Namespace) -> None:
                    exit_code=ExitCode.USAGE)  # fmt: skip
 
 
+def audited(rack: Rack, otherwise: str) -> tuple[Node, ...]:
+    """The nodes of a rack that have the audit.
+
+    Args:
+        rack: the rack.
+        otherwise: what the hint says beside how to declare it.
+
+    Raises:
+        HoldfastError: none has it (exit code 2).
+    """
+    nodes = tuple(node for node in rack.nodes if node.audited)
+    if not nodes:
+        raise fail("nobody-audited", "none of these nodes has the audit", where=str(rack.path),
+                   hint=f"write holdfast_audit: {{enabled: true}}; {otherwise}",
+                   exit_code=ExitCode.USAGE)  # fmt: skip
+    return nodes
+
+
 def ask_nodes(
     args: argparse.Namespace, inputs: Inputs, rack: Rack, nodes: Sequence[Node], *, verb: str
 ) -> tuple[list[Visit], Recorded, float]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from provision.checks.audit_result import Refused, read
-from provision.cli.audit.pulling import add_shown, ask_nodes, require_shown, tell
+from provision.cli.audit.pulling import add_shown, ask_nodes, audited, require_shown, tell
 from provision.cli.inputs import load_rack
 from provision.cli.running import add_common, require_places
 from provision.core.exitcodes import ExitCode
@@ -61,15 +61,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         return ExitCode.OK
     inputs = load_rack(args.inventory)
     rack = inputs.rack.limit(args.limit) if args.limit else inputs.rack
-    nodes = tuple(node for node in rack.nodes if node.audited)
-    if not nodes:
-        raise fail(
-            "nobody-audited",
-            "none of these nodes has the audit",
-            where=str(args.inventory),
-            hint="write holdfast_audit: {enabled: true}; `holdfast audit run` needs no such thing",
-            exit_code=ExitCode.USAGE,
-        )
+    nodes = audited(rack, "`holdfast audit run` needs no such thing")
     if args.folder is not None and not args.folder.is_dir():
         raise fail("missing-folder", f"there is no folder {str(args.folder)!r}", where="--from",
                    exit_code=ExitCode.USAGE)  # fmt: skip

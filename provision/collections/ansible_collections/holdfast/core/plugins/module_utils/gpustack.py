@@ -8,7 +8,6 @@ Runs nothing. The patterns are those of provision/supply/gpu/packages.py.
 from __future__ import annotations
 
 import fnmatch
-import json
 from typing import Any
 
 from ansible_collections.holdfast.core.plugins.module_utils import probe
@@ -55,15 +54,5 @@ def parse(text: str) -> list[str]:
 
 
 def drained(root: str) -> dict[str, Any] | None:
-    """What the run wrote that holds the node drained; None when none does.
-
-    A record that cannot be read is one all the same.
-    """
-    text = probe.read(root, RECORD)
-    if text is None:
-        return None
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    return body if isinstance(body, dict) else {"run": "unknown"}
+    """What the run wrote that holds the node drained; None when none does."""
+    return probe.run_of(root, RECORD)

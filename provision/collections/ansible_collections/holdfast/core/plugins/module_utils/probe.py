@@ -153,7 +153,15 @@ def notes(root: str) -> list[str]:
 
 def node_lock(root: str) -> dict[str, Any] | None:
     """Who holds the node; None when nobody does. A lock that cannot be read is held."""
-    text = read(root, "/run/holdfast/lock.json")
+    return run_of(root, "/run/holdfast/lock.json")
+
+
+def run_of(root: str, path: str) -> dict[str, Any] | None:
+    """What a run wrote to say that it holds something; None where it does not.
+
+    A file that cannot be read is of a run all the same.
+    """
+    text = read(root, path)
     if text is None:
         return None
     try:
