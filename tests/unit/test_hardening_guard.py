@@ -370,6 +370,19 @@ class TestGuard:
         (entry,) = journal.entries(run.home)
         assert entry.undone
 
+    @pytest.mark.parametrize("said", ["", "holdfast-access-undo-at-boot.service loaded inactive"])
+    def test_systemd_forgets_the_unit_that_it_had_read_meanwhile(self, armed, said):
+        _run, guard, _, _ = armed
+        calls = []
+
+        def knows(argv):
+            calls.append(argv)
+            return said if "list-units" in argv else ""
+
+        guard.command = knows
+        assert guard.cancel()
+        assert (["systemctl", "daemon-reload"] in calls) is bool(said)
+
     def test_a_server_that_the_change_ended_is_started_again(self, armed):
         _run, guard, calls, _ = armed
         asked = len(calls)

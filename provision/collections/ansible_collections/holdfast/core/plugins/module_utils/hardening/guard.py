@@ -115,6 +115,11 @@ class Guard:
             with contextlib.suppress(OSError):
                 self.tree.remove(path)
         with contextlib.suppress(rescue.Command):
+            # Where the change had systemd read its units, it knows the one that is gone now.
+            unit = os.path.basename(BOOT)
+            if self.command(["systemctl", "list-units", "--all", "--no-legend", "--", unit]):
+                self.command(["systemctl", "daemon-reload"])
+        with contextlib.suppress(rescue.Command):
             self.command(["systemctl", "stop", "--", TIMER + ".timer"])
 
     def fire(self) -> rescue.Undone | None:
