@@ -303,6 +303,16 @@ def control(*resources: dict[str, Any], name: str = "c", **more: Any) -> dict[st
     return {"id": name, "phase": "hardening", "resources": list(resources), **more}
 
 
+def setting(path: str, key: str, value: str) -> dict[str, Any]:
+    """A key in a file of somebody else."""
+    return {"type": "setting", "path": path, "key": key, "value": value}
+
+
+def content(path: str, text: str = "x\n", **more: Any) -> dict[str, Any]:
+    """A file that is ours."""
+    return {"type": "content", "path": path, "text": text, "mode": "0644", **more}
+
+
 def snapshot(root: Path, leave: tuple[str, ...] = ("var/lib/holdfast",)) -> dict[str, Any]:
     """Everything below a folder: kind, bytes, mode and owner."""
     found = {}
