@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -56,10 +57,21 @@ def append_line(path: Path, line: str, *, durable: bool = False, mode: int = 0o6
     """Append one line with a single write; `durable` waits for the disk.
 
     A single O_APPEND write keeps lines of several processes apart.
+
+    Raises:
+        OSError: it cannot be written; no part of it is left.
     """
+    raw = line.rstrip("\n").encode() + b"\n"
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
-        os.write(handle, line.rstrip("\n").encode() + b"\n")
+        wrote = os.write(handle, raw)
+        if wrote != len(raw):
+            # The disk is full. Whoever goes on without the line has not written it down, and the
+            # next one must not be joined to the part.
+            end = os.lseek(handle, 0, os.SEEK_CUR)
+            if os.fstat(handle).st_size == end:
+                os.ftruncate(handle, end - wrote)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
         if durable:
             os.fsync(handle)
     finally:
