@@ -87,7 +87,7 @@ def main() -> int:
     """Claim until it is done; 0 then, and where nobody said where to claim."""
     key = host_key()
     # Whoever enrols the node compares this with what was claimed.
-    say("its host key is " + fingerprint(key))
+    say("has the host key " + fingerprint(key))
     nonce = secrets.token_hex(32)
     last = ""
     while True:
