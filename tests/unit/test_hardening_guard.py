@@ -428,6 +428,16 @@ class TestGuard:
         undo.join(10)
         assert done[0].done == ["remove /etc/x"]
 
+    def test_at_a_start_no_unit_is_waited_for(self, system):
+        system.unit("x.service", file="enabled", active="active")
+        run = Run(system, [control({"type": "service", "name": "x.service", "state": "masked"})])
+        guard = guards.Guard(run.home, run.node.tree, lambda argv: None)
+        run.passed.commit(run.home, "r1", lambda path: None, lambda e: guard.arm(e, 60))
+        called = []
+        rescue.fire(run.home, run.node.tree, called.append, reload=False)
+        verbs = ("unmask", "enable", "start")
+        assert called == [["systemctl", "--no-block", verb, "--", "x.service"] for verb in verbs]
+
     def test_at_a_start_nothing_is_reloaded(self, system):
         system.write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n")
         wants = [control({"type": "sshd", "option": "MaxAuthTries", "value": "4"}, phase="access")]

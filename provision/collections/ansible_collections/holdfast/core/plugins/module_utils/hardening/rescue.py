@@ -786,6 +786,16 @@ def fire(home: str, tree: Tree, command: Any = run, reload: bool = True) -> Undo
         return _fire(home, tree, command, reload)
 
 
+def without_waiting(command: Any) -> Any:
+    """The same for a node that starts: a unit may wait for the SSH server, and that for us."""
+
+    def does(argv: list[str], **limit: int) -> Any:
+        jobs = ["--no-block"] if argv[0] == "systemctl" else []
+        return command([argv[0], *jobs, *argv[1:]], **limit)
+
+    return does
+
+
 def revive(command: Any) -> None:
     """Start the SSH server again where the change has ended it; a reload would leave it so."""
     with contextlib.suppress(Command):
@@ -798,7 +808,8 @@ def _fire(home: str, tree: Tree, command: Any, reload: bool) -> Undone | None:
     if armed is None:
         return None
     folder = os.path.join(home, *str(armed["folder"]).split("/")[-2:])
-    report = undo(folder, tree, Undone(force=True), reload=reload, command=command)
+    does = command if reload else without_waiting(command)
+    report = undo(folder, tree, Undone(force=True), reload=reload, command=does)
     if reload:
         revive(command)
     mark = {"at": int(time.time()), "by": "the node itself, at its deadline"}
