@@ -257,7 +257,11 @@ class LineOf(Resource):
     type: Literal["line"]
     path: Kept
     line: Line | None = None
-    match: Pattern | None = None
+    match: Pattern | None = Field(
+        default=None,
+        description="A regular expression of the lines that it replaces: at most four repeats, none"
+        " of a group.",
+    )
     state: Presence = "present"
     owner: Word | None = Field(default=None, description=_MADE)
     group: Word | None = Field(default=None, description=_MADE)
