@@ -504,6 +504,18 @@ def test_a_window_lays_out_tokens_and_takes_them_back(site):
     assert not kept.exists()
 
 
+def test_no_token_counts_any_more_where_its_file_cannot_be_removed(site):
+    book = Book(site.folder / "book")
+    file = site.folder / "nodes/52-54-00-12-34-01.json"
+    _, opened = hold_open(site, book)
+    opened.__enter__()
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        opened.__exit__(None, None, None)
+    assert not (book.folder / "tokens.json").exists()
+
+
 def test_a_window_that_was_killed_goes_on_with_its_tokens(site):
     book = Book(site.folder / "book")
     with hold_open(site, book)[1] as tokens:
@@ -554,6 +566,21 @@ def test_none_is_accepted_when_one_is_another_than_its_console_shows(site, made,
     assert main(["enroll", "accept", str(site.inventory), *shown]) == 1
     assert "shows another host key" in capsys.readouterr().err
     assert not (site.folder / "known_hosts").exists()
+
+
+def test_a_claim_that_a_console_belied_is_not_accepted_with_others_later(site, made, capsys):
+    """Another window's network may be trusted, and the stolen claim still stands in the book."""
+    claimed_book(site, made, n1="evil", n2="n2")
+    shown = program.fingerprint(made[1]["n1"])
+    assert main(["enroll", "accept", str(site.inventory), f"n1={shown}"]) == 1
+    assert main(["enroll", "accept", str(site.inventory), "--trust-network"]) == 1
+    assert "showed another host key" in capsys.readouterr().err
+    assert not (site.folder / "known_hosts").exists()
+    # Whoever read the console wrongly reads it again.
+    shown = program.fingerprint(made[1]["evil"])
+    words = [str(site.inventory), f"n1={shown}", "--trust-network"]
+    assert main(["enroll", "accept", *words]) == 0
+    assert len(site.known.splitlines()) == 2
 
 
 def test_a_node_that_two_keys_claimed_is_given_to_neither(site, made, capsys):

@@ -32,6 +32,8 @@ class Standing:
     """The sha256 of its last token."""
     claims: list[str] = field(default_factory=list)
     accepted: str | None = None
+    doubted: bool = False
+    """Whether the console showed another key than the one that was claimed."""
 
     @property
     def contested(self) -> bool:
@@ -107,6 +109,10 @@ class Book:
         """Note that a key is the node's, and who says so."""
         self._note("accepted", node, host_key=host_key, by=by)
 
+    def doubt(self, node: str, host_key: str, shown: str) -> None:
+        """Note that the node's console shows another key than this one, which was claimed."""
+        self._note("doubted", node, host_key=host_key, shown=shown)
+
     def _note(self, kind: str, node: str, **more: Any) -> None:
         line = {"at": round(time.time(), 3), "kind": kind, "node": node, **more}
         append_line(self.path, json.dumps(line, sort_keys=True), durable=True)
@@ -123,6 +129,8 @@ class Book:
             standing.claims.append(key)
         elif kind == "accepted":
             standing.accepted = key
+        elif kind == "doubted":
+            standing.doubted = True
 
     def _tokens(self) -> dict[str, Token]:
         try:

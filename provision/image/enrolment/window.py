@@ -121,9 +121,10 @@ def open_window(
             raise fail("unwritable", f"{place.tokens} cannot be written: {error.strerror}",
                        where="--tokens", exit_code=ExitCode.USAGE) from error  # fmt: skip
         finally:
+            # First what makes them count: a file that cannot be removed is then of no use.
+            book.disarm()
             for path in files:
                 path.unlink(missing_ok=True)
-            book.disarm()
 
 
 def wait_until(done: Callable[[], bool], until: float) -> bool:
@@ -172,6 +173,10 @@ def accept(rack: Rack, book: Book, shown: Mapping[str, str]) -> list[str]:
         for name, print_ in shown.items()
         for code, why, hint in _against(book.nodes.get(name), print_)
     ]
+    for problem in problems:
+        if problem.code == "other-key":
+            name = str(problem.where)
+            book.doubt(name, str(book.nodes[name].claimed), shown[name])
     if problems:
         raise HoldfastError(problems, ExitCode.FINDINGS)
     if rack.known_hosts is None:
@@ -201,3 +206,6 @@ def _against(standing: Standing | None, shown: str) -> Iterator[tuple[str, str, 
     elif shown and shown != fingerprint(standing.claims[0]):
         message = f"its console shows another host key than {fingerprint(standing.claims[0])}"
         yield "other-key", message + ", which was claimed", "somebody else claimed: find out who"
+    elif not shown and standing.doubted:
+        message = "its console showed another host key than the one that was claimed"
+        yield "doubted", message, f"compare it once more, or {again}"
