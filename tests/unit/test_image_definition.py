@@ -130,6 +130,25 @@ def test_a_format_less_is_no_mistake(tmp_path, capsys: pytest.CaptureFixture[str
     assert "there is no stage 'nonsense'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["build", "gpu-node", "--baselines", "absent"], "there is no folder absent"),
+        (["build", "gpu-node", "--privileged", "absent"], "there is no absent"),
+        (["build", "gpu-node", "--canaries", "absent"], "absent cannot be read: No such file"),
+        (["diff", "a", "b", "--html", "absent/page.html"], "absent/page.html cannot be written"),
+    ],
+)
+def test_a_file_that_is_not_there_is_said_before_any_work(
+    words, says, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["image", *words]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert words[-2] in said
+
+
 def test_a_model_is_validated_as_strictly_as_an_inventory():
     with pytest.raises(ValueError, match="gpus"):
         Definition.model_validate({**MINIMAL, "date": "2026-11-23", "gpus": "yes"})
