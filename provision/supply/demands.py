@@ -65,6 +65,9 @@ def _packages(lock: StackLock, policy: Policy, asked: Security) -> Iterator[Obje
             for el, arch in platforms
             if target.release == f"el{el}"
         ]
+        if not lacking and all(_wanted(policy, selection, t) - MINIMAL for t in targets):
+            yield _no_repository(asked.profile)
+            return
         if not lacking or not all(names for names, _, _ in lacking):
             continue
         names, el, arch = min(lacking, key=lambda one: len(one[0]))
@@ -77,6 +80,12 @@ def _packages(lock: StackLock, policy: Policy, asked: Security) -> Iterator[Obje
             "add them to the stack lock with hardening among their `roles`, or name their"
             " controls in holdfast_waivers",
         )
+
+
+def _no_repository(profile: str) -> Objection:
+    message = f"{profile} wants packages, and the stack lock has no repository to install them from"
+    hint = "add `repositories` of EL 9 or 10 to the stack lock"
+    return Objection("missing-packages", message, ("profile",), profile, hint)
 
 
 def _wanted(policy: Policy, selection: Selection, target: Target) -> frozenset[str]:

@@ -60,6 +60,16 @@ def spoilt(**unit: Any) -> dict[str, Any]:
     return lock
 
 
+def test_a_lock_that_installs_nothing_anywhere_is_objected_to_by_every_profile():
+    """No release to judge by is no release in which all is there."""
+    bare = {**gpu_lock(), "repositories": [], "rpms": []}
+    plain = node(hardware=None, gpu=None)
+    (found,) = judged(bare, plain, profile="cis_l1_server")
+    assert (found.code, found.at) == ("missing-packages", ("profile",))
+    assert "no repository" in found.message
+    assert judged(bare, plain) == []
+
+
 class TestGpus:
     def test_a_unit_for_any_release_is_one(self):
         assert codes(gpu_lock(), node()) == []
