@@ -172,8 +172,8 @@ def _scan(argv: Sequence[str], node: Node, ask: Ask, place: Path, limit_s: int) 
         raise _NotDone(f"OpenSCAP {why}: {' '.join(log.split())[-400:] or 'it said nothing'}")
     if "asked.log" not in files:
         raise _NotDone("the node's answer does not say which rules asked systemd")
-    asked = files["asked.log"].read_text(errors="replace").splitlines()
-    scan = scap_results.doubted(scap_results.read(files["results.xml"]), asked)
+    doubts = files["asked.log"].read_text(errors="replace").splitlines()
+    scan = scap_results.doubted(scap_results.read(files["results.xml"]), doubts)
     # A result of something else proves nothing of what was asked.
     if not order.profile.endswith(f"_profile_{scan.profile}"):
         raise _NotDone(f"the result is of the profile {scan.profile!r}, and not of what was asked")
