@@ -97,12 +97,13 @@ def _used(sight: Sight) -> str:
 
 
 def by_slurm() -> str:
-    """Why Slurm may start a job on this node, or nothing where it is drained."""
+    """Why Slurm has a job on this node or may start one; nothing where it is drained and empty."""
     name = name_of_this_node()
     try:
         node = controller.Controller().node(name)
     except controller.Unreachable as error:
         return f"nobody can tell whether Slurm keeps jobs away: {error}"
-    if node.drained or node.out:
-        return ""
-    return f"Slurm may start a job on {name} at any moment; drain it first"
+    if not node.drained and not node.out:
+        return f"Slurm may start a job on {name} at any moment; drain it first"
+    # One that uses no GPU is not seen at the devices, and computes all the same.
+    return f"jobs of Slurm still run on {name}; wait until they have ended" if node.busy else ""

@@ -62,8 +62,9 @@ def test_a_program_that_fails_after_a_good_answer_is_no_result(
 
 @pytest.mark.parametrize(
     ("state", "says"),
-    [("IDLE", "drain it first"), ("IDLE+DRAIN", ""), ("DOWN", ""), ("", "nobody can tell")],
-)
+    [("IDLE", "drain it first"), ("IDLE+DRAIN", ""), ("DOWN", ""), ("", "nobody can tell"),
+     ("MIXED+DRAIN", "still run"), ("IDLE+COMPLETING+DRAIN", "still run")],
+)  # fmt: skip
 def test_slurm_must_keep_jobs_away(
     node: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str, says: str
 ) -> None:

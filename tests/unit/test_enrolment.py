@@ -121,6 +121,7 @@ MALFORMED = {
     "deep": b"[" * 8000,
     "no claim": b'{"proof": "00"}',
     "a claim that is none": b'{"claim": 1, "proof": "00"}',
+    "a list of names": b'{"claim": ["schema", "mac", "nonce", "host_key"], "proof": "00"}',
 }
 
 

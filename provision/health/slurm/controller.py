@@ -20,6 +20,7 @@ drain asks four times; slurmd ends a HealthCheckProgram after 60 s."""
 PLACES = "/usr/bin:/usr/local/bin:/opt/slurm/bin:/usr/local/slurm/bin"
 _WHO = re.compile(r"(?P<text>.*) \[(?P<by>[^\[\]@ ]+)@(?P<at>[^\[\]@ ]+)\]", re.DOTALL)
 _OUT = frozenset({"DOWN", "FAIL", "FAILING", "ERROR", "FUTURE"})
+_BUSY = frozenset({"ALLOCATED", "MIXED", "COMPLETING"})
 
 
 class Unreachable(Exception):
@@ -53,6 +54,11 @@ class Node:
     def out(self) -> bool:
         """Whether it is out of service for another reason than a drain."""
         return bool(self.state & _OUT)
+
+    @property
+    def busy(self) -> bool:
+        """Whether jobs run on it, or their last steps do; a drain lets them end."""
+        return bool(self.state & _BUSY)
 
 
 class Controller:

@@ -166,7 +166,8 @@ def _parsed(body: bytes) -> tuple[dict[str, str], str]:
         found: Any = json.loads(body)
         claim, shown = found["claim"], found["proof"]
         whole = (
-            set(found) == {"claim", "proof"}
+            isinstance(claim, dict)
+            and set(found) == {"claim", "proof"}
             and set(claim) == _KEYS
             and all(isinstance(value, str) for value in (*claim.values(), shown))
             and claim["schema"] == CLAIM
