@@ -118,8 +118,9 @@ KILLED = {
     "sign": 0.1,
 }
 """Every stage, in the order in which they are killed: how long after its start, in seconds."""
-DIFFERENT = {"envelope.dsse.json", "results.xml.gz"}
-"""A signature and OpenSCAP's own document hold a random number and a time."""
+DIFFERENT = {"envelope.dsse.json", "removed.tsv", "results.xml.gz"}
+"""A signature, the names of backups that authselect made, which are not in the image, and OpenSCAP's
+own document follow from chance and from the clock."""
 
 
 class Killer:
