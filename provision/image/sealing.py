@@ -58,8 +58,8 @@ def main(root: Path, out: Path, told: Sealing) -> None:
     write_owned(root / "etc/fstab", told.fstab, 0o644)
     for mount in told.mounts:
         mount_point(root, mount)
-    for path, text, mode in told.planted:
-        plant(root / path.lstrip("/"), text, mode)
+    for name, text, mode in told.planted:
+        plant(root / name.lstrip("/"), text, mode)
     accounts(root, told.epoch)
     settle_rpmdb(root)
     forget_compiled(root, told.epoch)

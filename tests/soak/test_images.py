@@ -119,8 +119,8 @@ KILLED = {
 }
 """Every stage, in the order in which they are killed: how long after its start, in seconds."""
 DIFFERENT = {"envelope.dsse.json", "removed.tsv", "results.xml.gz"}
-"""A signature, the names of backups that authselect made, which are not in the image, and OpenSCAP's
-own document follow from chance and from the clock."""
+"""A signature, the names of authselect's backups, which the image is without, and OpenSCAP's own
+document follow from chance and from the clock."""
 
 
 class Killer:
