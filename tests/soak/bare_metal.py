@@ -55,7 +55,7 @@ def make_image(folder: Path, signers: Sequence[str]) -> Path:
     body = yaml.safe_load(find("gpu-node").read_text(encoding="utf-8"))
     body |= {"enrolment_keys": list(signers), "formats": ["netboot"]}
     # Its root is a file system over another one, and containers cannot lie on such a one.
-    body["partitions"].append({"mount": "/var/lib/containers", "size_mib": 2048,
+    body["partitions"].append({"mount": "/var/lib/containers", "size_mib": 5120,
                                "filesystem": "tmpfs"})  # fmt: skip
     definition = folder / "gpu-node.yml"
     definition.write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
@@ -199,6 +199,12 @@ def _inventory(rack: Rehearsal, node: Node) -> None:
     del host["holdfast_host_keys"]
     host["holdfast_mac"] = MAC
     body["all"]["vars"]["holdfast_known_hosts"] = "known_hosts"
+    # It serves nothing: a model and its engine would have to lie in its memory as well.
+    del body["all"]["children"]["gpu_nodes"]["vars"]["holdfast_inference"]
+    for name in ("api_key", "tls_ca"):
+        del body["all"]["vars"][f"holdfast_{name}"]
+    for name in ("tls_certificate", "tls_key"):
+        del host[f"holdfast_{name}"]
     rack.inventory.write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
 
 
