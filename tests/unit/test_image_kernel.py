@@ -146,6 +146,7 @@ def test_a_root_is_proven_before_it_is_opened(tmp_path):
         (["holdfast.root=http://x/r.erofs", "holdfast.roothash=00"], False, "not what was signed"),
         (["holdfast.root=http://x/r.erofs"], True, "no root hash"),
         (["holdfast.roothash=00"], True, "nobody says where"),
+        (["holdfast.root=http://x/;reboot", "holdfast.roothash=00"], True, "no address"),
     ],
 )
 def test_what_is_not_proven_is_not_used(tmp_path, arguments, good, why):

@@ -54,7 +54,7 @@ bring() {
 url=$(place) || refuse "nobody says where the root is; give holdfast.root=URL"
 # It comes from whoever answered first, and consoles show it: no sign but those of an address.
 case $url in
-    *[!A-Za-z0-9:/._~%@?=&,+-]*) refuse "where the root is said to be is no address" ;;
+    *[!A-Za-z0-9:/._~%@?='&',+-]*) refuse "where the root is said to be is no address" ;;
 esac
 [ -n "$hash" ] || getargbool 0 holdfast.unproven || refuse "no root hash was given"
 
